@@ -1,0 +1,333 @@
+"""What every holder of windows promises, in ordinary memory and in a shared file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchrunner.errors import RegistryError
+from benchrunner.limits.local import LocalWindows, Windows
+from benchrunner.records import Domain, Limit, LimitKind
+from benchrunner.registry.shared_windows import SharedWindows
+from benchrunner.testing import FakeClock
+
+MARGIN_S = 0.008
+
+
+def requests(amount: int, per_s: float = 1.0) -> Limit:
+    return Limit(kind=LimitKind.REQUESTS, amount=amount, per_s=per_s)
+
+
+def tokens(amount: int, per_s: float = 60.0) -> Limit:
+    return Limit(kind=LimitKind.TOKENS, amount=amount, per_s=per_s)
+
+
+def make_domain(name: str, *limits: Limit) -> Domain:
+    return Domain(name=name, label=name.upper(), provider="ideallab", limits=limits)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(100.0)
+
+
+@pytest.fixture(params=["local", "shared"])
+def windows(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> Iterator[Windows]:
+    held: Windows = LocalWindows(clock) if request.param == "local" else SharedWindows(tmp_path / "w.bin", clock)
+    yield held
+    held.close()
+
+
+def test_an_idle_key_grants_its_limit_at_once_and_then_in_the_order_of_asking(windows: Windows):
+    """Work-conserving and first come, first served."""
+    # Given a key of 2 per second
+    windows.register([make_domain("k", requests(2))])
+    # When five callers ask
+    permits = [windows.reserve(["k"]) for _ in range(5)]
+    # Then two may send now, the others one window (and its margin) after those before them
+    waits = [round(permit.not_before_mono_s - 100.0, 6) for permit in permits]
+    assert waits == [0.0, 0.0, 1.008, 1.008, 2.016]
+    assert sorted(permit.permit_id for permit in permits) == [permit.permit_id for permit in permits]
+
+
+def test_a_permit_is_the_first_instant_that_suits_all_windows_of_all_its_domains(windows: Windows):
+    """A call waits for its key and for its model's requests and tokens, whichever comes last."""
+    # Given a key of 1 per second and a model of 100 tokens per minute
+    windows.register([make_domain("k", requests(1)), make_domain("m", requests(72, 60.0), tokens(100))])
+    # When three calls of 60, 60 and 30 tokens ask
+    permits = [windows.reserve(["k", "m"], tokens=amount) for amount in (60, 60, 30)]
+    # Then the second waits for the tokens, and the third goes between them as soon as the key allows
+    waits = [round(permit.not_before_mono_s - 100.0, 6) for permit in permits]
+    assert waits == [0.0, 60 + MARGIN_S, 1 + MARGIN_S]
+
+
+def test_a_call_that_waits_for_another_domain_does_not_hold_up_its_key(windows: Windows):
+    """A key's window may be used before a reservation far ahead."""
+    # Given a key and a model that is used up for a minute
+    windows.register([make_domain("k", requests(1)), make_domain("m", requests(1, 60.0))])
+    windows.reserve(["k", "m"])
+    assert windows.reserve(["k", "m"]).not_before_mono_s > 160.0
+    # When a call of another model asks for the key, Then it has it as soon as the window allows
+    assert pytest.approx(windows.reserve(["k"]).not_before_mono_s) == 100.0 + 1 + MARGIN_S
+
+
+def test_a_permit_is_spent_at_its_instant_and_not_before(windows: Windows, clock: FakeClock):
+    """Too early changes nothing; on time, the permit holds the instant of the send."""
+    # Given a permit for an instant ahead
+    windows.register([make_domain("k", requests(1))])
+    windows.reserve(["k"])
+    permit = windows.reserve(["k"])
+    # When its holder asks too early, Then nothing changes
+    assert (permit, False) == windows.spend(permit)
+    # When it asks 2 ms late, Then it may send, and the send is stamped with that moment
+    clock.sleep_s(permit.not_before_mono_s - clock.now_s() + 0.002)
+    assert (replace(permit, not_before_mono_s=clock.now_s()), True) == windows.spend(permit)
+
+
+def test_behind_a_late_send_the_next_one_follows_at_a_safe_distance_and_keeps_its_turn(
+    windows: Windows, clock: FakeClock
+):
+    """Lateness costs the key that lateness, not a slot; and it never brings two sends too close."""
+    # Given three permits one after the other
+    windows.register([make_domain("k", requests(1))])
+    first, second, third = (windows.reserve(["k"]) for _ in range(3))
+    # When the first leaves half a second late
+    clock.sleep_s(0.5)
+    sent, may_send = windows.spend(first)
+    assert (may_send, sent.not_before_mono_s) == (True, 100.5)
+    # Then the second, at its instant, is told to wait for the rest of the second and the network's share of the margin
+    clock.sleep_s(second.not_before_mono_s - clock.now_s())
+    pushed, may_send = windows.spend(second)
+    margin_s = windows.snapshot()[0].margin_s
+    assert (may_send, pushed.permit_id) == (False, second.permit_id)
+    assert pushed.not_before_mono_s == pytest.approx(101.5 + margin_s / 3)
+    # And it is counted once: two wait, one was sent
+    use = windows.snapshot()[0]
+    assert (use.windows[0].used, use.waiting) == (1.0, 2)
+    # And then it may go, still before the third, which keeps the distance in turn
+    clock.sleep_s(pushed.not_before_mono_s - clock.now_s())
+    assert windows.spend(pushed) == (pushed, True)
+    clock.sleep_s(third.not_before_mono_s - clock.now_s())
+    last, may_send = windows.spend(third)
+    assert not may_send
+    assert last.not_before_mono_s >= pushed.not_before_mono_s + 1.0
+
+
+def test_a_permit_spent_after_a_pause_is_counted_once(windows: Windows):
+    """The old entry goes when the new one is taken."""
+    windows.register([make_domain("k", requests(5))])
+    permit = windows.reserve(["k"])
+    windows.pause("k", 3.0)
+    taken, may_send = windows.spend(permit)
+    use = windows.snapshot()[0]
+    assert (may_send, taken.not_before_mono_s) == (False, 103.0)
+    assert (use.windows[0].used, use.waiting) == (0.0, 1)
+
+
+def test_a_late_sender_nobody_waits_behind_may_send_at_once(windows: Windows, clock: FakeClock):
+    """The instant is only taken anew when it would hurt somebody."""
+    # Given the only permit of a key
+    windows.register([make_domain("k", requests(1))])
+    permit = windows.reserve(["k"])
+    # When its holder wakes ten seconds late
+    clock.sleep_s(10.0)
+    taken, may_send = windows.spend(permit)
+    # Then it may send, and counts from now
+    assert (may_send, taken.not_before_mono_s) == (True, 110.0)
+    assert windows.reserve(["k"]).not_before_mono_s >= 111.0
+
+
+def test_after_a_pause_the_waiting_do_not_all_go_at_once(windows: Windows, clock: FakeClock):
+    """Permits taken before the pause are worth nothing during it, and line up behind it."""
+    # Given six permits on a key of 2 per second
+    windows.register([make_domain("k", requests(2))])
+    permits = [windows.reserve(["k"]) for _ in range(6)]
+    # When the provider asks for 5 seconds, and a shorter pause follows
+    windows.pause("k", 5.0)
+    windows.pause("k", 1.0)
+    # Then every holder that comes is told to wait, at most two per window behind the pause
+    taken = []
+    for permit in permits:
+        clock.sleep_s(permit.not_before_mono_s - clock.now_s())
+        permit, may_send = windows.spend(permit)
+        assert not may_send
+        taken.append(round(permit.not_before_mono_s - 100.0, 6))
+    assert taken == [5.0, 5.0, 6.008, 6.008, 7.016, 7.016]
+
+
+def test_a_resumed_domain_grants_at_once(windows: Windows):
+    """A pause can be taken back."""
+    windows.register([make_domain("k", requests(2))])
+    windows.pause("k", 30.0)
+    assert windows.reserve(["k"]).not_before_mono_s == 130.0
+    windows.resume("k")
+    assert windows.reserve(["k"]).not_before_mono_s == 100.0
+
+
+def test_a_permit_given_back_is_free_for_the_next_and_a_spent_one_is_not(windows: Windows):
+    """Giving back withdraws what was not sent, and never a send."""
+    # Given a key of 1 per second whose permit was given back
+    windows.register([make_domain("k", requests(1))])
+    windows.give_back(windows.reserve(["k"]))
+    # When the next one is spent and then given back by mistake
+    permit, may_send = windows.spend(windows.reserve(["k"]))
+    assert may_send
+    windows.give_back(permit)
+    # Then the send still counts
+    assert windows.reserve(["k"]).not_before_mono_s >= 101.0
+
+
+def test_settling_frees_what_was_not_used_and_charges_what_was(windows: Windows):
+    """The reply's usage replaces the estimate."""
+    # Given a model of 100 tokens a minute and a call estimated at 90
+    windows.register([make_domain("m", tokens(100))])
+    permit, _ = windows.spend(windows.reserve(["m"], tokens=90))
+    assert windows.reserve(["m"], tokens=50).not_before_mono_s > 160.0
+    # When it used 20
+    windows.settle(permit, 20)
+    # Then 30 more fit now, and not 60
+    assert windows.reserve(["m"], tokens=30).not_before_mono_s == 100.0
+    assert windows.reserve(["m"], tokens=60).not_before_mono_s > 160.0
+
+
+def test_a_waiting_permit_is_hastened_when_room_was_made_and_left_alone_otherwise(windows: Windows, clock: FakeClock):
+    """Who waits for tokens that were never used need not wait to the end; nobody loses a place by asking."""
+    # Given two calls that wait for an estimate of 90 of 100 tokens
+    windows.register([make_domain("m", tokens(100))])
+    sent, _ = windows.spend(windows.reserve(["m"], tokens=90))
+    first, second = windows.reserve(["m"], tokens=50), windows.reserve(["m"], tokens=60)
+    # When they ask before anything changed, Then they keep what they have
+    assert (first, second) == (windows.hasten(first), windows.hasten(second))
+    # When the call turns out to have used 20
+    windows.settle(sent, 20)
+    clock.sleep_s(1.0)
+    # Then the first may go now, and the second a window after it
+    hastened = windows.hasten(first)
+    assert (101.0, first.permit_id) == (hastened.not_before_mono_s, hastened.permit_id)
+    assert (hastened, True) == windows.spend(hastened)
+    assert pytest.approx(windows.hasten(second).not_before_mono_s) == 161.0 + MARGIN_S
+
+
+def test_an_estimate_beyond_the_whole_limit_does_not_wait_for_ever(windows: Windows):
+    """It goes out when the window is empty."""
+    windows.register([make_domain("m", tokens(400))])
+    windows.reserve(["m"], tokens=1)
+    assert pytest.approx(windows.reserve(["m"], tokens=5_000).not_before_mono_s) == 160.0 + MARGIN_S
+
+
+def test_registering_again_changes_nothing(windows: Windows):
+    """Every worker registers what it uses."""
+    domain = make_domain("k", requests(1))
+    windows.register([domain])
+    windows.reserve(["k"])
+    before = windows.snapshot()
+    windows.register([domain, domain])
+    assert before == windows.snapshot()
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [(requests(1),), (requests(1), tokens(1_000)), (requests(1, 1.5), requests(50, 60.0))],
+    ids=["amount", "another window", "another length"],
+)
+def test_new_limits_keep_the_past_and_void_unspent_permits(windows: Windows, limits: tuple[Limit, ...]):
+    """A limit that shrinks counts what went out before; instants granted under the old one are taken anew."""
+    # Given a key of 3 per second: one call sent, two reserved, one paused neighbour
+    windows.register([make_domain("k", requests(3)), make_domain("other", requests(1))])
+    windows.spend(windows.reserve(["k"]))
+    waiting = [windows.reserve(["k"]), windows.reserve(["k"])]
+    # When its limit becomes 1 per second
+    windows.register([make_domain("k", *limits)])
+    # Then neither may go now, and they do not go together
+    taken = [windows.spend(permit) for permit in waiting]
+    assert [may_send for _, may_send in taken] == [False, False]
+    first, second = (permit.not_before_mono_s for permit, _ in taken)
+    assert first >= 101.0
+    assert second >= first + 1.0
+    # And the windows are as told, the count of permits goes on
+    use = windows.snapshot(["k"])[0]
+    assert [(limit.kind, limit.amount, limit.per_s) for limit in limits] == [
+        (window.kind, window.amount, window.per_s) for window in use.windows
+    ]
+    assert use.granted == 3
+
+
+def test_a_limit_that_allows_nothing_is_a_mistake(windows: Windows):
+    """Zero per second would be a wait without end."""
+    with pytest.raises(ValueError, match="allows nothing"):
+        windows.register([make_domain("k", requests(0))])
+
+
+def test_a_domain_nobody_registered_is_named_with_those_that_are(windows: Windows):
+    """A wrong name is an error, not an unlimited call."""
+    windows.register([make_domain("k", requests(1))])
+    with pytest.raises(RegistryError, match="no domain 'j' is registered; the windows hold k"):
+        windows.reserve(["j"])
+
+
+def test_a_domain_without_limits_still_pauses(windows: Windows):
+    """An Azure key has no quota of its own, and can be throttled all the same."""
+    windows.register([make_domain("k")])
+    assert [windows.reserve(["k"], tokens=10).not_before_mono_s for _ in range(3)] == [100.0] * 3
+    windows.pause("k", 2.0)
+    assert windows.reserve(["k"]).not_before_mono_s == 102.0
+
+
+def test_lateness_and_refusals_widen_the_margin_and_time_narrows_it_again(windows: Windows, clock: FakeClock):
+    """Margins are learned from how late sends leave, and from refusals while a window is full."""
+
+    def margin_s() -> float:
+        return windows.snapshot(["k"])[0].margin_s
+
+    # Given a key whose senders wake 12 ms late a few times
+    windows.register([make_domain("k", requests(1))])
+    for _ in range(4):
+        permit = windows.reserve(["k"])
+        clock.sleep_s(permit.not_before_mono_s - clock.now_s() + 0.012)
+        windows.spend(permit)
+    late = margin_s()
+    assert MARGIN_S < late <= 0.060
+    # When a caller that was held up on purpose comes, Then nothing is learned
+    permit = windows.reserve(["k"])
+    clock.sleep_s(permit.not_before_mono_s - clock.now_s() + 0.3)
+    windows.spend(permit, learn_drift=False)
+    assert late == margin_s()
+    # When punctual sends follow for a while, Then the margin goes back to its floor
+    for _ in range(40):
+        permit = windows.reserve(["k"])
+        clock.sleep_s(permit.not_before_mono_s - clock.now_s())
+        windows.spend(permit)
+    assert margin_s() == MARGIN_S
+    # When the provider refuses with the window full, Then it widens; with an empty window it does not
+    windows.note_refusal("k")
+    refused = margin_s()
+    assert refused > MARGIN_S
+    clock.sleep_s(5.0)
+    windows.note_refusal("k")
+    assert refused == margin_s()
+
+
+def test_a_snapshot_tells_what_is_used_waiting_and_paused(windows: Windows, clock: FakeClock):
+    """`benchrunner keys` shows what everybody on this machine does."""
+    windows.register([make_domain("k", requests(2)), make_domain("a", tokens(100))])
+    for _ in range(5):
+        windows.reserve(["k"])
+    windows.pause("a", 3.0)
+    clock.sleep_s(0.5)
+    a, k = windows.snapshot()
+    assert (a.name, a.label, a.provider, a.paused_for_s, a.granted) == ("a", "A", "ideallab", 2.5, 0)
+    assert (k.windows[0].used, k.waiting, k.paused_for_s, k.granted) == (2.0, 3, 0.0, 5)
+    assert (k,) == windows.snapshot(["k"])
+
+
+def test_many_domains_fit(windows: Windows):
+    """The buffer grows with what is registered, and entries survive its growth."""
+    windows.register([make_domain("first", requests(1, 60.0))])
+    windows.reserve(["first"])
+    for i in range(40):
+        windows.register([make_domain(f"m{i}", requests(1_000, 60.0), tokens(400_000))])
+    assert windows.reserve(["first", "m39"], tokens=10).not_before_mono_s > 160.0
+    assert len(windows.snapshot()) == 41
