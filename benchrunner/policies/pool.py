@@ -1,0 +1,77 @@
+"""`pool` (C): any free key goes to the next shard, longest first; keys nobody waits for join the longest one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchrunner.policies.base import Choice, Grant, KeyView, ShardView
+from benchrunner.policies.keybook import KeyBook, needs_key
+
+
+class Pool:
+    """Keys belong to no model: whatever is free serves whoever needs it most, one model at a time on each slot."""
+
+    name = "pool"
+    managed = True
+    joins = True
+
+    def choose(self, *, now_s: float, shards: tuple[ShardView, ...], keys: tuple[KeyView, ...]) -> Choice:
+        """Return a grant for each waiting shard that a free key fits, then a join for each key left that can help.
+
+        The longest shard goes first: what starts last should be short, or it alone decides when the run ends.
+        """
+        book = KeyBook(keys)
+        grants: list[Grant] = []
+        for shard in sorted(shards, key=lambda shard: (-shard.expected_s, shard.position)):
+            if not needs_key(shard):
+                continue
+            key_id = _free_key(book, shard)
+            if key_id is not None:
+                book.take(key_id)
+                grants.append(Grant(shard_id=shard.shard_id, key_id=key_id))
+        # Where a shard still waits every key of its provider is full: what has room from here on is wanted by nobody.
+        for provider in sorted({shard.provider for shard in shards}):
+            running = [s for s in shards if s.provider == provider and s.keys and not s.done]
+            grants.extend(_joins(book, provider, running))
+        return Choice(grants=tuple(grants))
+
+
+def _free_key(book: KeyBook, shard: ShardView) -> str | None:
+    """Return the emptiest key with room, among equals the shard's static one; None: every key is full."""
+    free = [key_id for key_id in book.of_provider(shard.provider) if book.has_room(key_id)]
+    if shard.static_key in free and book.load(shard.static_key) == book.load(free[0]):
+        return shard.static_key
+    return free[0] if free else None
+
+
+@dataclass(slots=True)
+class _Helped:
+    """A running shard and the keys on it, those that join in this choice included."""
+
+    shard: ShardView
+    keys: set[str]
+    joined: int = 0
+
+    @property
+    def left_per_key_s(self) -> float:
+        return self.shard.expected_s / len(self.keys)
+
+
+def _joins(book: KeyBook, provider: str, running: list[ShardView]) -> list[Grant]:
+    """Return one join for each free key: to the shard with most work left per key, earlier joins counted in."""
+    helped = [_Helped(shard, set(shard.keys)) for shard in running]
+    grants: list[Grant] = []
+    for key_id in book.of_provider(provider):
+        # A key without bound always has room: it joins only while it serves nothing, or it would join every shard.
+        if not (book.has_room(key_id) if book.is_bounded(key_id) else book.load(key_id) == 0):
+            continue
+        # Every joiner needs a trial of its own to take; a worker that finds none was started for nothing.
+        open_to_it = [h for h in helped if h.shard.pending > h.joined and key_id not in h.keys]
+        if not open_to_it:
+            continue
+        most = max(open_to_it, key=lambda h: (h.left_per_key_s, -h.shard.position))
+        most.keys.add(key_id)
+        most.joined += 1
+        book.take(key_id)
+        grants.append(Grant(shard_id=most.shard.shard_id, key_id=key_id, joining=True))
+    return grants
