@@ -1,0 +1,188 @@
+"""One HTTP connection per dialogue thread: open before its permit's instant, and dead at its call's deadline.
+
+    dialogue thread ── Line ── requests.Session ── adapter ── pool (one slot) ── connection ── socket
+                       (threading.local)                                          └─ Deadline: every read asks it
+
+Sharing one pool between threads would cost a lock per call, and would let a thread that warmed a connection lose it to
+another just before its permit. Retries are off at every level: an attempt is one attempt, and the engine decides.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from benchrunner.clock import Clock
+from benchrunner.providers.warm_pool import Deadline, LineAdapter
+
+BODY_LIMIT_BYTES = 8 * 1024 * 1024
+USER_AGENT = "benchrunner"
+
+NETWORK_ERRORS: tuple[type[Exception], ...] = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
+"""All that the stack below may raise for what the network, the provider or the configured URL does."""
+
+
+class OversizedBodyError(OSError):
+    """The provider sent more than a chat completion can be; never leaves this room."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the body is larger than {limit_bytes} bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a provider is and how one gets there."""
+
+    base_url: str
+    connect_timeout_s: float
+    proxies: dict[str, str]
+    verify: bool | str
+
+
+def find_way(base_url: str, connect_timeout_s: float) -> Place:
+    """Return the way to `base_url`: through the environment's proxy and CA bundle, as for curl; loopback directly.
+
+    Read once, so that a call costs no look at the environment. Nothing of ~/.netrc: a key comes from the config only.
+    """
+    proxies: dict[str, str] = {}
+    verify: bool | str = True
+    try:
+        settings = requests.Session().merge_environment_settings(base_url, {}, None, None, None)
+    except ValueError:
+        pass  # no URL at all: the first call says so, as a result
+    else:
+        verify = True if settings["verify"] is None else settings["verify"]
+        if not _is_loopback(base_url):
+            proxies = {scheme: proxy for scheme, proxy in settings["proxies"].items() if proxy}
+    return Place(base_url=base_url, connect_timeout_s=connect_timeout_s, proxies=proxies, verify=verify)
+
+
+def _is_loopback(base_url: str) -> bool:
+    try:
+        host = urlsplit(base_url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One complete HTTP response."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Line:
+    """One thread's connection to a provider. Not for sharing."""
+
+    def __init__(self, place: Place, clock: Clock) -> None:
+        self._place = place
+        self._deadline = Deadline(clock)
+        self._adapter = LineAdapter(self._deadline)
+        self._session = requests.Session()
+        self._session.trust_env = False  # `find_way` has read what counts
+        self._session.mount("https://", self._adapter)
+        self._session.mount("http://", self._adapter)
+        self._prepared: dict[str, requests.PreparedRequest] = {}
+
+    def warm(self) -> None:
+        """Return with the connection open. Raises one of NETWORK_ERRORS."""
+        self._deadline.start(self._place.connect_timeout_s)
+        request = self._request(self._place.base_url)
+        pool = self._adapter.get_connection_with_tls_context(request, self._place.verify, self._place.proxies)
+        cert_verify: Any = self._adapter.cert_verify
+        cert_verify(pool, self._place.base_url, self._place.verify, None)
+        pool.warm(self._place.connect_timeout_s)
+
+    def post(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float,
+        departed: Callable[[float], None] | None = None,
+    ) -> Received:
+        """Return the whole response, or raise one of NETWORK_ERRORS, within `timeout_s`."""
+        self._deadline.start(timeout_s)
+        self._deadline.departed = departed
+        request = self._request(url)
+        # One request at a time on a line, so the prepared one is filled in anew instead of being prepared anew.
+        request.headers.update(headers)
+        request.headers["Content-Length"] = str(len(body))
+        request.body = body
+        response = self._session.send(
+            request,
+            stream=True,
+            timeout=(min(self._place.connect_timeout_s, timeout_s), timeout_s),
+            verify=self._place.verify,
+            cert=None,
+            proxies=self._place.proxies,
+            allow_redirects=False,
+        )
+        raw = response.raw
+        try:
+            content: bytes = raw.read(BODY_LIMIT_BYTES + 1, decode_content=True)
+        except BaseException:
+            raw.close()
+            raise
+        if len(content) > BODY_LIMIT_BYTES:
+            raw.close()  # the rest is not drained, so the connection cannot be used again
+            raise OversizedBodyError(BODY_LIMIT_BYTES)
+        raw.release_conn()
+        return Received(status=response.status_code, headers=response.headers, body=content)
+
+    def _request(self, url: str) -> requests.PreparedRequest:
+        request = self._prepared.get(url)
+        if request is None:
+            headers = {"Content-Type": "application/json", "Accept": "application/json"}
+            # No compression: replies are a few kB, and inflating costs more than it saves.
+            headers |= {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+            request = requests.Request("POST", url, headers=headers).prepare()
+            self._prepared[url] = request
+        return request
+
+    def close(self) -> None:
+        """Close the idle connection."""
+        self._session.close()
+
+
+class Lines:
+    """One line per thread, made at the thread's first call and dropped with it."""
+
+    def __init__(self, place: Place, clock: Clock) -> None:
+        self._place, self._clock = place, clock
+        self._own = threading.local()
+        self._all: weakref.WeakSet[Line] = weakref.WeakSet()
+        self._lock = threading.Lock()  # keeps `_all` whole while threads come and go
+
+    def line(self) -> Line:
+        """Return the calling thread's line."""
+        line: Line | None = getattr(self._own, "line", None)
+        if line is None:
+            line = self._own.line = Line(self._place, self._clock)
+            with self._lock:
+                self._all.add(line)
+        return line
+
+    def close(self) -> None:
+        """Close every thread's idle connection."""
+        with self._lock:
+            lines = list(self._all)
+        for line in lines:
+            line.close()
