@@ -1,0 +1,130 @@
+"""What a run came to, put together from the store alone, so that it reads the same during the run and years later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from benchrunner.records import RunStatus
+from benchrunner.reporting.statistics import extreme_rates, wilson_interval
+from benchrunner.store.answers import ConditionRow, KeyRow, LossRow
+from benchrunner.store.queries import RunReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionSummary:
+    """One model under one condition. Rates are over the scored trials alone, and None when there are none."""
+
+    model: str
+    prompt: str
+    difficulty: str
+    tool_success_rate: float
+    planned: int
+    scored: int
+    invalid: int
+    full: int
+    partial: int
+    failure: int
+    success_rate: float | None
+    success_low: float | None  # 95 % interval of success_rate
+    success_high: float | None
+    success_worst: float | None  # if every trial not scored had failed ...
+    success_best: float | None  # ... or succeeded
+    weighted_success_score: float | None
+    final_score: float | None
+    turns: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run: header, conditions, keys, and what infrastructure took from it."""
+
+    run_id: str
+    phase: str
+    policy: str
+    engine: str
+    backend: str
+    simulated: bool
+    seed: int
+    version: str
+    status: RunStatus
+    started_at: str
+    ended_at: str | None
+    wall_s: float | None  # command's start to its end
+    makespan_s: float | None  # first request to last reply
+    lower_bound_s: float | None
+    planned: int
+    scored: int
+    invalid: int
+    calls: int
+    refused: int
+    unanswered: int
+    conditions: tuple[ConditionSummary, ...]
+    keys: tuple[KeyRow, ...]
+    losses: tuple[LossRow, ...]
+
+
+def summarise(reader: RunReader, reference: str | None = None, *, lower_bound_s: float | None = None) -> RunSummary:
+    """Return the summary of the run that `reference` names (None: the newest). Raises StoreError.
+
+    `lower_bound_s`: what planning says no schedule could beat, shown beside the makespan when given.
+    """
+    run = reader.find_run(reference)
+    keys = reader.key_rows(run.run_id)
+    return RunSummary(
+        run_id=run.run_id,
+        phase=run.phase,
+        policy=run.policy,
+        engine=run.engine,
+        backend=run.backend,
+        simulated=run.backend == "simulated",
+        seed=run.seed,
+        version=run.version,
+        status=run.status,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        wall_s=_seconds_between(run.started_at, run.ended_at),
+        makespan_s=reader.makespan_s(run.run_id),
+        lower_bound_s=lower_bound_s,
+        planned=run.planned,
+        scored=run.scored,
+        invalid=run.invalid,
+        calls=run.calls,
+        refused=run.refused,
+        unanswered=sum(key.unanswered for key in keys),
+        conditions=tuple(_condition(row) for row in reader.condition_rows(run.run_id)),
+        keys=keys,
+        losses=reader.losses(run.run_id),
+    )
+
+
+def _condition(row: ConditionRow) -> ConditionSummary:
+    successes = row.full + row.partial
+    low, high = wilson_interval(successes, row.scored) or (None, None)
+    worst, best = extreme_rates(successes, row.scored, row.planned) or (None, None)
+    return ConditionSummary(
+        model=row.model,
+        prompt=row.prompt,
+        difficulty=row.difficulty,
+        tool_success_rate=row.tool_success_rate,
+        planned=row.planned,
+        scored=row.scored,
+        invalid=row.invalid,
+        full=row.full,
+        partial=row.partial,
+        failure=row.failure,
+        success_rate=row.success_rate,
+        success_low=low,
+        success_high=high,
+        success_worst=worst,
+        success_best=best,
+        weighted_success_score=row.weighted_success_score,
+        final_score=row.final_score,
+        turns=row.turns,
+    )
+
+
+def _seconds_between(start: str, end: str | None) -> float | None:
+    if end is None:
+        return None
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

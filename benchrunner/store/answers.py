@@ -1,0 +1,136 @@
+"""What queries answer: one frozen record a line of an answer, as rows.py has one for every line of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchrunner.records import Level, RunStatus, TrialStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One line of the runs list. `ended_at` None: still running, or killed before it could say so."""
+
+    run_id: str
+    batch_id: str
+    phase: str
+    policy: str
+    engine: str
+    backend: str
+    seed: int
+    version: str
+    started_at: str
+    ended_at: str | None
+    status: RunStatus
+    planned: int
+    scored: int
+    invalid: int
+    calls: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionRow:
+    """One condition of a run, all task types together (`task_type` "") or one. Rates are over `scored`; None: 0."""
+
+    model: str
+    prompt: str
+    difficulty: str
+    tool_success_rate: float
+    task_type: str
+    planned: int
+    scored: int
+    invalid: int
+    full: int
+    partial: int
+    failure: int
+    success_rate: float | None
+    weighted_success_score: float | None
+    final_score: float | None
+    turns: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """One key's share of a run. `peak_1s` is the most requests whose `sent_at` lie within any one second."""
+
+    key_id: str
+    calls: int
+    refused: int
+    unanswered: int  # still `sent`: in flight, or a kill came between request and reply
+    peak_1s: int
+    mean_wait_window_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallCount:
+    """How many attempts of one model on one key ended in one way (an Outcome's value, or `sent`)."""
+
+    key_id: str
+    model: str
+    outcome: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRow:
+    """One lease. `released_at` None: still held, or its supervisor was killed."""
+
+    shard_id: str
+    model: str
+    key_id: str
+    worker_pid: int
+    fence: int
+    granted_at: str
+    released_at: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRow:
+    """One shard as it stands."""
+
+    shard_id: str
+    position: int
+    model: str
+    label: str
+    key_id: str
+    trials: int
+    status: str
+    started_at: str | None
+    ended_at: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossRow:
+    """How many trials of a model one infrastructure cause made invalid."""
+
+    model: str
+    cause: str
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRow:
+    """One trial that has ended, with the task it was about. Scores are 0.0 and `level` None where it is invalid."""
+
+    run_id: str
+    trial_id: str
+    model: str
+    prompt: str
+    difficulty: str
+    tool_success_rate: float
+    task_type: str
+    task_body: str  # the suite's own JSON text
+    status: TrialStatus  # scored or invalid
+    level: Level | None
+    workflow_score: float
+    phase2_score: float
+    quality_score: float
+    final_score: float
+    error_class: str
+    turns: int
+    tool_calls: int
+    started_at: str | None  # None: no worker ever took it
+    ended_at: str
+    transcript: str

@@ -1,0 +1,301 @@
+"""What people and programs ask of runs.db, answered over a read-only connection; nothing here can change a run."""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from benchrunner.errors import StoreError
+from benchrunner.records import KeyEvent, RunRecord, RunStatus, Shard, Task, Trial
+from benchrunner.store import rows
+from benchrunner.store.answers import CallCount, ConditionRow, KeyRow, LeaseRow, LossRow, RunRow, ShardRow, TrialRow
+from benchrunner.store.connection import connect_reader, store_errors
+from benchrunner.store.overlaps import instants, most_labels_at_once, peak
+
+NEWEST = "newest"
+ONE_SECOND = timedelta(seconds=1)
+
+# Counted by run before the join: one pass over each index, not one per run and column.
+_RUNS = """
+SELECT runs.*, coalesce(t.planned, 0) AS planned, coalesce(t.scored, 0) AS scored, coalesce(t.invalid, 0) AS invalid,
+       coalesce(c.calls, 0) AS calls, coalesce(c.refused, 0) AS refused
+FROM runs
+LEFT JOIN (SELECT run_id, count(*) AS planned, sum(status = 'scored') AS scored, sum(status = 'invalid') AS invalid
+           FROM trials {where} GROUP BY run_id) AS t ON t.run_id = runs.id
+LEFT JOIN (SELECT run_id, count(*) AS calls, sum(outcome = 'rate_limited') AS refused
+           FROM calls {where} GROUP BY run_id) AS c ON c.run_id = runs.id
+"""
+_NEWEST_FIRST = "ORDER BY runs.started_at DESC, runs.rowid DESC"
+
+# The view's rates cannot be added up, its counts can; means are weighted with what they are means of.
+_CONDITIONS = """
+SELECT model, prompt, difficulty, tool_success_rate, {task_type} AS task_type,
+       sum(planned) AS planned, sum(scored) AS scored, sum(invalid) AS invalid,
+       sum("full") AS "full", sum(partial) AS partial, sum(failure) AS failure,
+       1.0 * sum("full" + partial) / nullif(sum(scored), 0) AS success_rate,
+       (sum("full") + 0.5 * sum(partial)) / nullif(sum(scored), 0) AS weighted_success_score,
+       sum(final_score * scored) / nullif(sum(scored), 0) AS final_score,
+       sum(turns * scored) / nullif(sum(scored), 0) AS turns
+FROM phase_summary
+WHERE run_id = ?
+GROUP BY model, prompt, difficulty, tool_success_rate{group}
+"""
+
+# All instants of a key in one text: a million rows of one value each take four times as long to come over.
+_KEYS = """
+SELECT key_id, count(*) AS calls, sum(outcome = 'rate_limited') AS refused, sum(outcome = 'sent') AS unanswered,
+       avg(wait_window_s) AS mean_wait_window_s, group_concat(sent_at, ' ') AS sent_at
+FROM calls WHERE run_id = ? GROUP BY key_id ORDER BY key_id
+"""
+
+
+_ENDED_TRIALS = """
+SELECT trials.*, tasks.body AS task_body
+FROM trials JOIN tasks USING (run_id, task_id, difficulty)
+WHERE trials.run_id = ? AND trials.status IN ('scored', 'invalid') ORDER BY trials.rowid
+"""
+
+
+class RunReader:
+    """Answers questions about runs. Belongs to the thread that opened it; reads while a run is being written."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunReader:
+        """Return a reader on an existing runs.db. Raises StoreError."""
+        path = Path(path)
+        return cls(path, connect_reader(path))
+
+    def __enter__(self) -> RunReader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def list_runs(self, limit: int = -1) -> tuple[RunRow, ...]:
+        """Return the runs, newest first; at most `limit`, all when it is negative."""
+        found = self._all(f"{_RUNS.format(where='')} {_NEWEST_FIRST} LIMIT ?", limit)
+        return tuple(_run_row(row) for row in found)
+
+    def find_run(self, reference: str | None = None) -> RunRow:
+        """Return the run that `reference` names: its id, an unambiguous beginning of it, or the newest (None).
+
+        Raises StoreError, with the ids that come nearest, when it names none or several.
+        """
+        run_id = self._resolve(reference)
+        where = "WHERE run_id = :run"
+        (row,) = self._all(f"{_RUNS.format(where=where)} WHERE runs.id = :run", {"run": run_id})
+        return _run_row(row)
+
+    def newest_unfinished(self) -> str | None:
+        """Return the id of the newest run that is not complete, None when there is none: what `resume` goes on with."""
+        found = self._all(f"SELECT id FROM runs WHERE status <> 'complete' {_NEWEST_FIRST} LIMIT 1")
+        return found[0]["id"] if found else None
+
+    def run_record(self, run_id: str) -> RunRecord:
+        """Return the run as it was planned, its config included. Raises StoreError."""
+        found = self._all("SELECT * FROM runs WHERE id = ?", run_id)
+        if not found:
+            raise StoreError(f"there is no run {run_id} in {self.path}")
+        return rows.run_from_row(found[0])
+
+    def shards(self, run_id: str) -> tuple[Shard, ...]:
+        """Return the run's shards in order, each with all its trials."""
+        members: defaultdict[str, list[str]] = defaultdict(list)
+        for row in self._all("SELECT id, shard_id FROM trials WHERE run_id = ? ORDER BY rowid", run_id):
+            members[row["shard_id"]].append(row["id"])
+        found = self._all("SELECT * FROM shards WHERE run_id = ? ORDER BY position, rowid", run_id)
+        return tuple(rows.shard_from_row(row, tuple(members[row["id"]])) for row in found)
+
+    def tasks(self, run_id: str) -> tuple[Task, ...]:
+        """Return the tasks of the run, in the order they were planned."""
+        return tuple(map(rows.task_from_row, self._all("SELECT * FROM tasks WHERE run_id = ? ORDER BY rowid", run_id)))
+
+    def trials(self, run_id: str) -> tuple[Trial, ...]:
+        """Return all trials of the run, in the order they were planned."""
+        found = self._all("SELECT * FROM trials WHERE run_id = ? ORDER BY rowid", run_id)
+        return tuple(map(rows.trial_from_row, found))
+
+    def unfinished_trials(self, run_id: str) -> tuple[Trial, ...]:
+        """Return the trials nobody has scored (pending, running or invalid), in the order they were planned."""
+        found = self._all("SELECT * FROM trials WHERE run_id = ? AND status <> 'scored' ORDER BY rowid", run_id)
+        return tuple(map(rows.trial_from_row, found))
+
+    def ended_trials(self, run_id: str) -> Iterator[TrialRow]:
+        """Yield the scored and invalid trials in the order they were planned, one by one: transcripts are long."""
+        with self._errors():
+            found = self._connection.execute(_ENDED_TRIALS, (run_id,))
+            yield from map(rows.ended_trial_from_row, found)
+
+    def condition_rows(self, run_id: str) -> tuple[ConditionRow, ...]:
+        """Return one row per condition, in the order they were planned."""
+        return self._conditions(run_id, by_task_type=False)
+
+    def task_type_rows(self, run_id: str) -> tuple[ConditionRow, ...]:
+        """Return one row per condition and task type, in the order they were planned."""
+        return self._conditions(run_id, by_task_type=True)
+
+    def call_counts(self, run_id: str) -> tuple[CallCount, ...]:
+        """Return how many attempts ended how, per key and model."""
+        found = self._all(
+            "SELECT key_id, model, outcome, count(*) AS calls FROM calls WHERE run_id = ? "
+            "GROUP BY key_id, model, outcome ORDER BY key_id, model, outcome",
+            run_id,
+        )
+        return tuple(CallCount(**dict(row)) for row in found)
+
+    def key_rows(self, run_id: str) -> tuple[KeyRow, ...]:
+        """Return one row per key that any call of the run was sent with, by key id."""
+        found = self._all(_KEYS, run_id)
+        return tuple(
+            KeyRow(
+                key_id=row["key_id"],
+                calls=row["calls"],
+                refused=row["refused"],
+                unanswered=row["unanswered"],
+                peak_1s=peak(instants(row["sent_at"]), ONE_SECOND),
+                mean_wait_window_s=row["mean_wait_window_s"],
+            )
+            for row in found
+        )
+
+    def makespan_s(self, run_id: str) -> float | None:
+        """Return seconds from the first request to the last reply, None before there is one.
+
+        A resumed run counts from its first sitting to its last.
+        """
+        (row,) = self._all(
+            "SELECT min(sent_at) AS first, max(julianday(sent_at) * 86400.0 + latency_s) "
+            "- julianday(min(sent_at)) * 86400.0 AS span_s FROM calls WHERE run_id = ?",
+            run_id,
+        )
+        # A Julian day in a double resolves 40 microseconds; more digits than that would be made up.
+        return None if row["span_s"] is None else round(float(row["span_s"]), 4)
+
+    def shard_rows(self, run_id: str) -> tuple[ShardRow, ...]:
+        """Return the run's shards as they stand, in order."""
+        found = self._all(
+            "SELECT id AS shard_id, position, model, label, key_id, trials, status, started_at, ended_at "
+            "FROM shards WHERE run_id = ? ORDER BY position, rowid",
+            run_id,
+        )
+        return tuple(ShardRow(**dict(row)) for row in found)
+
+    def lease_rows(self, run_id: str) -> tuple[LeaseRow, ...]:
+        """Return the run's leases in the order they were granted."""
+        found = self._all(
+            "SELECT leases.shard_id, shards.model, leases.key_id, worker_pid, fence, granted_at, released_at, reason "
+            "FROM leases JOIN shards ON shards.id = leases.shard_id WHERE leases.run_id = ? ORDER BY leases.id",
+            run_id,
+        )
+        return tuple(LeaseRow(**dict(row)) for row in found)
+
+    def key_events(self, run_id: str) -> tuple[KeyEvent, ...]:
+        """Return what happened to keys and domains during the run, in order."""
+        found = self._all("SELECT * FROM key_events WHERE run_id = ? ORDER BY id", run_id)
+        return tuple(map(rows.key_event_from_row, found))
+
+    def losses(self, run_id: str) -> tuple[LossRow, ...]:
+        """Return how many trials each infrastructure cause made invalid, per model, the worst first."""
+        found = self._all(
+            "SELECT model, cause, trials FROM lost_to_infrastructure WHERE run_id = ? "
+            "ORDER BY trials DESC, model, cause",
+            run_id,
+        )
+        return tuple(LossRow(**dict(row)) for row in found)
+
+    def most_models_at_once(self, run_id: str) -> dict[str, int]:
+        """Return, per key, the most different models that had a request in flight on it at one instant.
+
+        A request is in flight from `sent_at` for `latency_s`, both ends included; one without an end is left out.
+        """
+        spans: defaultdict[str, list[tuple[float, float, str]]] = defaultdict(list)
+        with self._errors():
+            for key_id, model, sent_at, latency_s in self._connection.execute(
+                "SELECT key_id, model, sent_at, latency_s FROM calls WHERE run_id = ? AND latency_s IS NOT NULL",
+                (run_id,),
+            ):
+                start_s = datetime.fromisoformat(sent_at).timestamp()
+                spans[key_id].append((start_s, start_s + latency_s, model))
+        return {key_id: most_labels_at_once(spans[key_id]) for key_id in sorted(spans)}
+
+    def _conditions(self, run_id: str, *, by_task_type: bool) -> tuple[ConditionRow, ...]:
+        sql = _CONDITIONS.format(
+            task_type="task_type" if by_task_type else "''", group=", task_type" if by_task_type else ""
+        )
+        found = {_cell(row): ConditionRow(**dict(row)) for row in self._all(sql, run_id)}
+        task_type = "task_type" if by_task_type else "''"
+        order = self._all(
+            f"SELECT model, prompt, difficulty, tool_success_rate, {task_type} AS task_type FROM trials "
+            "WHERE run_id = ? GROUP BY 1, 2, 3, 4, 5 ORDER BY min(trials.rowid)",
+            run_id,
+        )
+        return tuple(found[_cell(row)] for row in order)
+
+    def _resolve(self, reference: str | None) -> str:
+        ids = [row["id"] for row in self._all(f"SELECT id FROM runs {_NEWEST_FIRST}")]
+        if not ids:
+            raise StoreError(f"{self.path} holds no runs yet; `benchrunner phase 5.2` makes one")
+        if reference in (None, "", NEWEST):
+            return str(ids[0])
+        assert reference is not None
+        if reference in ids:
+            return reference
+        meant = [run_id for run_id in ids if run_id.startswith(reference)]
+        if len(meant) == 1:
+            return str(meant[0])
+        if meant:
+            raise StoreError(f"{reference!r} begins {len(meant)} runs: {_some(meant)}; give more of it")
+        near = difflib.get_close_matches(reference, ids, n=3, cutoff=0.0)
+        raise StoreError(f"there is no run {reference!r} in {self.path}; nearest: {_some(near)}")
+
+    def _all(self, sql: str, *parameters: object) -> list[sqlite3.Row]:
+        bound = parameters[0] if parameters and isinstance(parameters[0], dict) else parameters
+        with self._errors():
+            return self._connection.execute(sql, bound).fetchall()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        with store_errors(self.path, "read"):
+            yield
+
+
+def _run_row(row: sqlite3.Row) -> RunRow:
+    return RunRow(
+        run_id=row["id"],
+        batch_id=row["batch_id"],
+        phase=row["phase"],
+        policy=row["policy"],
+        engine=row["engine"],
+        backend=row["backend"],
+        seed=row["seed"],
+        version=row["version"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        status=RunStatus(row["status"]),
+        planned=row["planned"],
+        scored=row["scored"],
+        invalid=row["invalid"],
+        calls=row["calls"],
+        refused=row["refused"],
+    )
+
+
+def _cell(row: sqlite3.Row) -> tuple[object, ...]:
+    return (row["model"], row["prompt"], row["difficulty"], row["tool_success_rate"], row["task_type"])
+
+
+def _some(ids: Sequence[str], most: int = 5) -> str:
+    return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")

@@ -1,0 +1,285 @@
+"""The live picture and the plain lines: what they say, that they fit, and that they outlive their reader."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from math import inf
+
+import pytest
+from reporting_clock import HandClock
+
+from benchrunner.records import KeyProgress, ProgressSnapshot, ShardProgress
+from benchrunner.reporting.console import SteadyConsole
+from benchrunner.reporting.plain import PlainProgress
+from benchrunner.reporting.progress import LiveProgress, bar_text, choose_shards, picture
+from benchrunner.reporting.wording import count_text, duration_text
+
+MODELS = (
+    "qwen2.5-72b-instruct",
+    "qwen2.5-32b-instruct",
+    "qwen2.5-14b-instruct",
+    "qwen2.5-7b-instruct",
+    "Llama-3.3-70B-Instruct",
+)
+KEYS = (
+    KeyProgress(
+        key_id="key0",
+        requests_per_s=9.84,
+        limit_per_s=10.0,
+        models=("qwen2.5-72b-instruct",),
+        paused_for_s=0.0,
+        refused=0,
+        health="usable",
+    ),
+    KeyProgress(
+        key_id="key1", requests_per_s=0.0, limit_per_s=10.0, models=(), paused_for_s=12.0, refused=3, health="usable"
+    ),
+    KeyProgress(
+        key_id="azure",
+        requests_per_s=1.5,
+        limit_per_s=inf,
+        models=("m", "m", "n"),
+        paused_for_s=0.0,
+        refused=0,
+        health="usable",
+    ),
+)
+
+
+def shard(number: int, status: str = "waiting", *, scored: int = 0) -> ShardProgress:
+    """Return one of ten shards of the usual grid."""
+    return ShardProgress(
+        label=("very_easy", "medium")[number % 2],
+        model=MODELS[number % 5],
+        status=status,
+        scored=scored,
+        invalid=0,
+        running=2 if status == "running" else 0,
+        total=100,
+        keys=(f"key{number % 3}",) if status == "running" else (),
+    )
+
+
+def snapshot(shards: tuple[ShardProgress, ...] | None = None) -> ProgressSnapshot:
+    """Return a run with ten shards and three keys, a third through."""
+    if shards is None:
+        shards = tuple(
+            shard(
+                n,
+                "done" if n < 2 else "running" if n < 5 else "waiting",
+                scored=(100, 100, 40, 30, 99)[n] if n < 5 else 0,
+            )
+            for n in range(10)
+        )
+    return ProgressSnapshot(
+        run_id="20250826-100000-k3f9",
+        phase="5.2",
+        policy="pool",
+        backend="simulated",
+        elapsed_s=65.0,
+        shards=shards,
+        keys=KEYS,
+        scored=369,
+        invalid=2,
+        total=1000,
+        calls=3690,
+        refused=3,
+        tokens=12_345_678,
+        eta_s=130.0,
+        lower_bound_s=171.0,
+    )
+
+
+def drawn(shown: ProgressSnapshot, *, width: int = 80, height: int = 24) -> list[str]:
+    """Return the picture's lines as a terminal of that size shows them."""
+    stream = io.StringIO()
+    console = SteadyConsole(file=stream, width=width, height=height, color_system=None, legacy_windows=False)
+    console.print(picture(shown, width=width, height=height))
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_ten_shards_and_three_keys_fit_a_small_terminal() -> None:
+    """The whole picture at 80 x 24: mark, figures, a line a shard with its key, a line a key with its load."""
+    bar = {n: bar_text(n, 100, ascii_only=False) for n in (0, 30, 40, 99, 100)}
+    assert drawn(snapshot()) == [
+        "SIMULATED 5.2 pool  1 min 05 s, 2 min 10 s left, bound 2 min 51 s  20250826-100…",
+        "scored 369/1000  invalid 2  calls 3690  refused 3  tokens 12.3M",
+        f"qwen2.5-72b-instruct   very_easy {bar[100]} 100/100 done",
+        f"qwen2.5-32b-instruct   medium    {bar[100]} 100/100 done",
+        f"qwen2.5-14b-instruct   very_easy {bar[40]} 40/100  key2",
+        f"qwen2.5-7b-instruct    medium    {bar[30]} 30/100  key0",
+        f"Llama-3.3-70B-Instruct very_easy {bar[99]} 99/100  key1",
+        f"qwen2.5-72b-instruct   medium    {bar[0]} 0/100   waiting",
+        f"qwen2.5-32b-instruct   very_easy {bar[0]} 0/100   waiting",
+        f"qwen2.5-14b-instruct   medium    {bar[0]} 0/100   waiting",
+        f"qwen2.5-7b-instruct    very_easy {bar[0]} 0/100   waiting",
+        f"Llama-3.3-70B-Instruct medium    {bar[0]} 0/100   waiting",
+        "key0  9.8/10 req/s 0 refused qwen2.5-72b-instruct",
+        "key1  0.0/10 req/s 3 refused paused 12 s",
+        "azure 1.5 req/s    0 refused m x2, n",
+    ]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 10), (120, 50), (20, 6)])
+@pytest.mark.parametrize("shards", [0, 1, 10, 80])
+def test_the_picture_always_fits(width: int, height: int, shards: int) -> None:
+    """However many shards, it leaves the last line of the screen free and never folds: a redraw would flicker."""
+    # Given a run of so many shards
+    shown = snapshot(tuple(shard(n, "running" if n % 9 == 0 else "waiting") for n in range(shards)))
+    # When it is drawn on such a terminal
+    lines = drawn(shown, width=width, height=height)
+    # Then it fits
+    assert len(lines) <= height - 1
+    assert max(map(len, lines)) <= width
+
+
+def test_of_many_shards_the_running_ones_are_shown_in_their_own_order() -> None:
+    """The others are counted, so that nothing looks lost."""
+    # Given 40 shards of which numbers 10, 20 and 30 run, one failed and one is done
+    status = {10: "running", 20: "running", 30: "running", 35: "failed", 0: "done"}
+    shards = tuple(shard(n, status.get(n, "waiting")) for n in range(40))
+    # When six lines are there for them
+    shown, rest = choose_shards(shards, 6)
+    # Then five shards are shown, and the line says what the other 35 do
+    assert shown == (shards[1], shards[10], shards[20], shards[30], shards[35])
+    assert rest == "+ 34 waiting, 1 done"
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "filled"), [(0, 100, 0), (99, 100, 13), (100, 100, 14), (0, 0, 14), (1, 100, 0), (50, 100, 7)]
+)
+def test_a_bar_is_full_only_when_all_is_done(done: int, total: int, filled: int) -> None:
+    """Ninety-nine of a hundred is not done; the bar works in ASCII too."""
+    assert bar_text(done, total, ascii_only=True) == "#" * filled + "-" * (14 - filled)
+
+
+class CountedWrites(io.StringIO):
+    """A stream that counts how often a frame reaches it."""
+
+    frames = 0
+
+    def flush(self) -> None:
+        """Count."""
+        self.frames += 1
+
+
+def test_the_live_picture_is_redrawn_at_most_four_times_a_second(clock: HandClock) -> None:
+    """A thousand updates in a second cost four drawings; the last state is drawn on the way out."""
+    # Given a live display on a terminal
+    stream = CountedWrites()
+    console = SteadyConsole(file=stream, force_terminal=True, width=80, height=24, color_system=None)
+    view = LiveProgress(console, clock)
+    view.start()
+    before = stream.frames
+    # When a thousand updates come within a second
+    for n in range(1000):
+        view.update(replace(snapshot(), scored=n))
+        clock.sleep_s(0.001)
+    # Then four were drawn
+    assert stream.frames - before == 4
+    # And the last, not drawn yet, is what remains on the screen
+    view.stop()
+    assert "scored 999/1000" in stream.getvalue().rpartition("\x1b[2K")[2]
+    assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h") == 1
+
+
+def test_events_stand_above_the_live_picture(clock: HandClock) -> None:
+    """A line about a key is kept on the screen; the picture is drawn again below it."""
+    # Given a live display with a picture
+    stream = io.StringIO()
+    view = LiveProgress(SteadyConsole(file=stream, force_terminal=True, width=80, height=24, color_system=None), clock)
+    view.start()
+    view.update(snapshot())
+    # When an event with a control character is told
+    view.line("key1 was refused:\x1b[2J [bold]CE-003[/bold]")
+    view.stop()
+    # Then it is there as text, followed by the picture
+    assert "key1 was refused: [2J [bold]CE-003[/bold]" in stream.getvalue()
+    assert stream.getvalue().rindex("scored 369/1000") > stream.getvalue().index("CE-003")
+
+
+class GoneReader(io.StringIO):
+    """A pipe whose reader went away."""
+
+    def write(self, text: str) -> int:
+        """Fail as such a pipe does."""
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_run_goes_on_when_its_terminal_or_log_is_gone(clock: HandClock) -> None:
+    """A closed terminal or a broken pipe silences the view and raises nothing into the supervisor."""
+    # Given views whose stream is gone
+    live = LiveProgress(SteadyConsole(file=GoneReader(), force_terminal=True, width=80, height=24), clock)
+    for view in (live, PlainProgress(GoneReader(), clock)):
+        # When the run shows itself
+        view.start()
+        for _ in range(3):
+            view.update(snapshot())
+            clock.sleep_s(20)
+        view.line("still here")
+        # Then it ends as usual
+        view.stop()
+
+
+def test_plain_progress_is_one_line_at_first_and_then_every_fifteen_seconds(clock: HandClock) -> None:
+    """A log of a long run stays readable; the last state is always in it."""
+    # Given plain lines
+    stream = io.StringIO()
+    view = PlainProgress(stream, clock)
+    view.start()
+    # When a run of 40 s is updated every second, with one event
+    for n in range(40):
+        if n == 20:
+            view.line("key1 is paused for 12 s")
+        view.update(replace(snapshot(), scored=n))
+        clock.sleep_s(1.0)
+    view.stop()
+    # Then figures come at 0, 15 and 30 s and at the end, each with its instant
+    lines = stream.getvalue().splitlines()
+    assert [line.split()[0] for line in lines] == [f"2025-08-26T10:00:{at:02d}Z" for at in (0, 15, 20, 30, 40)]
+    assert lines[2].endswith("Z key1 is paused for 12 s")
+    assert lines[4] == (
+        "2025-08-26T10:00:40Z SIMULATED 5.2 pool: 39/1000 scored, 2 invalid, 3 of 10 shards running, 3690 calls, "
+        "3 refused, 2 min 10 s left | key0 9.8/10 req/s qwen2.5-72b-instruct | key1 0.0/10 req/s paused 12 s, "
+        "3 refused | azure 1.5 req/s m x2, n"
+    )
+
+
+def test_plain_progress_of_nothing_says_nothing(clock: HandClock) -> None:
+    """A run that was refused before it began leaves an empty log."""
+    stream = io.StringIO()
+    view = PlainProgress(stream, clock)
+    view.start()
+    view.stop()
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (-1.0, "0.0 s"),
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (185.25, "3 min 05 s"),
+        (3599.6, "1 h 00 min"),
+        (7620.0, "2 h 07 min"),
+        (90_000.0, "25 h 00 min"),
+    ],
+)
+def test_a_duration_is_worded_without_sixty_seconds(seconds: float | None, text: str) -> None:
+    """Rounding carries over into minutes and hours."""
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (9_999, "9999"), (10_000, "10k"), (999_499, "999k"), (999_500, "1.0M"), (12_345_678, "12.3M")],
+)
+def test_a_count_takes_five_characters(count: int, text: str) -> None:
+    """Large counts are rounded where a table has no room for them."""
+    assert count_text(count) == text
