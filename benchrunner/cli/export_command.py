@@ -1,0 +1,95 @@
+"""`benchrunner export`: the results table as a file, and the check of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchrunner.cli.options import config_option, database_path, db_option
+from benchrunner.errors import UsageError
+
+
+@click.command("export", short_help="Write the results table as CSV, JSON or Parquet.")
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "json", "parquet"]),
+    help="What to write.  [default: as the name of -o ends, else csv]",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write, or a directory to put a fitting name in.  [default: stdout; for parquet: here]",
+)
+@click.option(
+    "--check",
+    "checked",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.csv",
+    help="Write nothing; tell every identity that this table breaks. Exit 1 if there is one.",
+)
+@db_option
+@config_option
+def command(
+    runs: tuple[str, ...],
+    kind: str | None,
+    output: Path | None,
+    checked: Path | None,
+    db_path: Path | None,
+    config_path: Path,
+) -> int:
+    """Write the field's results table, one line per model, prompt, tool success rate, difficulty and task type.
+
+    RUN is a run's id or the beginning of one; the newest run when absent. The trials of several runs are put together.
+    Trials that infrastructure took are counted apart and are in no rate. docs/results-table.md explains the columns.
+
+    \b
+    Examples:
+      benchrunner export --format csv -o results.csv
+      benchrunner export --check results.csv
+    """
+    if checked is not None:
+        if runs or output or kind:
+            raise UsageError("--check takes a file and neither runs nor another option")
+        return _check(checked)
+
+    from benchrunner.reporting.export import ExportFormat, collect, render, write_whole
+    from benchrunner.store.queries import RunReader
+
+    wanted = ExportFormat(kind or _kind_of(output))
+    with RunReader.open(database_path(db_path, config_path)) as reader:
+        export = collect(reader, runs)
+    content = render(export, wanted)
+    if output is None and wanted is ExportFormat.PARQUET:
+        output = Path()
+    if export.simulated:
+        click.echo("SIMULATED: these are results of the embedded provider's models, not of real ones", err=True)
+    if export.not_ended:
+        click.echo(f"{export.not_ended} trials have not ended and are in no row; `benchrunner resume` goes on", err=True)
+    if output is None:
+        click.get_binary_stream("stdout").write(content)
+        return 0
+    path = output / export.file_name(wanted) if output.is_dir() else output
+    write_whole(path, content)
+    click.echo(f"wrote {path}: {len(export.rows)} rows", err=True)
+    return 0
+
+
+def _kind_of(output: Path | None) -> str:
+    ending = output.suffix.removeprefix(".").lower() if output is not None else ""
+    return ending if ending in ("json", "parquet") else "csv"
+
+
+def _check(path: Path) -> int:
+    from benchrunner.reporting.export import read_csv
+    from benchrunner.reporting.table_check import check_table
+
+    rows = read_csv(path)
+    faults = check_table(rows)
+    for fault in faults:
+        click.echo(fault)
+    click.echo(f"{path}: {len(rows)} rows, {f'{len(faults)} broken identities' if faults else 'all identities hold'}")
+    return 1 if faults else 0

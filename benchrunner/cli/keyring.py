@@ -1,0 +1,138 @@
+"""What `benchrunner keys` sees: the machine's windows and every live run's registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from benchrunner.clock import SystemClock
+from benchrunner.engine.run_dir import DOOR_NAME, WINDOWS_NAME, live_runs
+from benchrunner.errors import RegistryError
+from benchrunner.records import DomainUse, LimitKind
+from benchrunner.registry.client import open_door
+from benchrunner.registry.service import KeyStatus
+from benchrunner.registry.shared_windows import SharedWindows
+from benchrunner.registry.state_dir import windows_path
+from benchrunner.reporting.tables import Column, table
+from benchrunner.reporting.wording import backend_mark, count_text, duration_text
+
+MACHINE = "machine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRun:
+    """A run in progress: its keys, and the windows that are its alone (the embedded provider's)."""
+
+    run_id: str
+    simulated: bool
+    keys: tuple[KeyStatus, ...]
+    domains: tuple[DomainUse, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyring:
+    """Everything there is to see now."""
+
+    domains: tuple[DomainUse, ...]  # machine-wide: keys and (account, model) pairs of live runs, past and present
+    runs: tuple[LiveRun, ...]
+
+
+def look() -> Keyring:
+    """Return every key as it stands now. Raises StateError where the state directory cannot be trusted."""
+    runs = []
+    for directory in live_runs():
+        try:
+            reader = open_door(directory / DOOR_NAME)
+        except RegistryError:
+            continue  # it is only just starting, or has ended since it was listed
+        own = directory / WINDOWS_NAME
+        runs.append(
+            LiveRun(
+                run_id=directory.name,
+                simulated=own.exists(),
+                keys=reader.status(),
+                domains=_read(own),
+            )
+        )
+    return Keyring(domains=_read(windows_path()), runs=tuple(runs))
+
+
+def _read(path: Path) -> tuple[DomainUse, ...]:
+    if not path.exists():
+        return ()
+    windows = SharedWindows(path, SystemClock())
+    try:
+        return windows.snapshot()
+    finally:
+        windows.close()
+
+
+def key_parts(keyring: Keyring) -> list[RenderableType]:
+    """Return the tables of `benchrunner keys`."""
+    parts: list[RenderableType] = []
+    for run in keyring.runs:
+        mark = f"{backend_mark('simulated')} " if run.simulated else ""
+        parts.append(_leases(run, mark))
+        if run.domains:
+            parts.append(_windows(f"{mark}Windows of run {run.run_id}", run.domains))
+    if keyring.domains:
+        parts.append(_windows("Windows of this machine's keys", keyring.domains))
+    return parts or [Text("No run is in progress, and no key was used since this machine started.")]
+
+
+def _leases(run: LiveRun, mark: str) -> RenderableType:
+    rows = []
+    for key in run.keys:
+        holders = key.holders or (None,)
+        for holding in holders:
+            rows.append(
+                (
+                    key.key_id,
+                    key.health.value + (f": {key.reason}" if key.reason else ""),
+                    "free" if holding is None else holding.lease.model,
+                    None if holding is None else holding.lease.shard_id.rpartition("/")[2],
+                    None if holding is None else holding.pid,
+                    None if holding is None else holding.lease.fence,
+                )
+            )
+    columns = [
+        Column(title="key"),
+        Column(title="health"),
+        Column(title="serves"),
+        Column(title="shard"),
+        Column(title="pid", numeric=True),
+        Column(title="fence", numeric=True),
+    ]
+    return table(f"{mark}Leases of run {run.run_id}", columns, rows)
+
+
+def _windows(title: str, domains: Sequence[DomainUse]) -> RenderableType:
+    columns = [
+        Column(title="domain"),
+        Column(title="used"),
+        Column(title="waiting", numeric=True),
+        Column(title="paused"),
+        Column(title="margin", numeric=True),
+        Column(title="granted", numeric=True),
+    ]
+    rows = (
+        (
+            domain.label,
+            ", ".join(
+                f"{count_text(round(window.used))}/{count_text(window.amount)}"
+                f"{' tok' if window.kind is LimitKind.TOKENS else ''} per {window.per_s:g} s"
+                for window in domain.windows
+            )
+            or "no limit",
+            domain.waiting,
+            duration_text(domain.paused_for_s) if domain.paused_for_s > 0 else "no",
+            f"{1000 * domain.margin_s:.0f} ms",
+            count_text(domain.granted),
+        )
+        for domain in domains
+    )
+    return table(title, columns, rows)

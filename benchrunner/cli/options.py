@@ -1,0 +1,60 @@
+"""Options that several commands share: one spelling, one help text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+DEFAULT_CONFIG = Path("phases.toml")
+
+
+def config_option(function: FunctionT) -> FunctionT:
+    """Add --config."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=DEFAULT_CONFIG,
+        show_default=True,
+        help="The file that says what there is to run.",
+    )(function)
+
+
+def db_option(function: FunctionT) -> FunctionT:
+    """Add --db."""
+    return click.option(
+        "--db",
+        "db_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The database of runs.  [default: `db` of the config, else runs.db]",
+    )(function)
+
+
+def json_option(function: FunctionT) -> FunctionT:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts on stdout.")(function)
+
+
+def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Return the names of a comma-separated option, or None where it is absent."""
+    if value is None:
+        return None
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def database_path(db_path: Path | None, config_path: Path = DEFAULT_CONFIG) -> Path:
+    """Return where runs are kept: --db, else what the config says if there is one, else runs.db here."""
+    if db_path is not None:
+        return db_path
+    if not config_path.exists():
+        return Path("runs.db")
+    import os
+
+    from benchrunner.config.load import load_config
+
+    return load_config(config_path, environ=os.environ).run.db

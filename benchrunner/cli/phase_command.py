@@ -1,0 +1,73 @@
+"""`benchrunner phase`: runs phases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchrunner.cli.options import config_option, db_option, json_option, split_names
+
+
+@click.command("phase", short_help="Run phases.")
+@click.argument("names", metavar="PHASE...", nargs=-1, required=True)
+@click.option("--policy", help="native, serial (A), batched (B) or pool (C).  [default: the phase's own]")
+@click.option("--instances", type=int, help="Instances per task type.  [default: the phase's own]")
+@click.option("--models", callback=split_names, metavar="A,B", help="Only these models of the phase.")
+@click.option("--live", "backend", flag_value="live", help="Call the real providers.")
+@click.option("--simulated", "backend", flag_value="simulated", help="Call the embedded provider.")
+@click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True, help="What runs workers.")
+@click.option("--stagger", type=float, metavar="S", help="Seconds between launches under native.")
+@click.option("--suite", metavar="S", help="The suite that asks.  [default: the config's]")
+@click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The suite's task file.")
+@click.option("--seed", type=int, metavar="N", help="What every random choice follows from.  [default: the config's]")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@json_option
+@db_option
+@config_option
+def command(
+    names: tuple[str, ...],
+    policy: str | None,
+    instances: int | None,
+    models: tuple[str, ...] | None,
+    backend: str | None,
+    engine: str,
+    stagger: float | None,
+    suite: str | None,
+    tasks: Path | None,
+    seed: int | None,
+    quiet: bool,
+    as_json: bool,
+    db_path: Path | None,
+    config_path: Path,
+) -> int:
+    """Run one or more phases, one run each, in order.
+
+    Progress goes to stderr, the summary to stdout. Ctrl-C drains: running trials may finish, the rest is left for
+    `benchrunner resume`; a second Ctrl-C ends the run at once. Exit codes: 0 every trial scored; 1 some invalid or
+    not run; 2 wrong input, nothing started; 3 no usable key left; 130 or 143 interrupted.
+
+    \b
+    Examples:
+      benchrunner phase 5.2 --policy pool
+      benchrunner phase 5.1 5.4 --instances 2 --models qwen2.5-7b-instruct,qwen2.5-3b-instruct
+      benchrunner phase 5.2 --policy native --stagger 1 --instances 1
+    """
+    from benchrunner.engine.forking import named_context
+
+    named_context()  # first of all: its imports run beside ours
+
+    from benchrunner.cli.running import Wishes, run_phases
+
+    wishes = Wishes(
+        policy=policy,
+        instances=instances,
+        models=models,
+        backend=backend,
+        stagger_s=stagger,
+        suite=suite,
+        tasks=tasks,
+        seed=seed,
+        db=db_path,
+    )
+    return run_phases(names, wishes, config_path=config_path, quiet=quiet, as_json=as_json)

@@ -1,0 +1,50 @@
+"""`benchrunner plan`: what a phase will ask of each key, before the first call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchrunner.cli.options import config_option, json_option, split_names
+
+
+@click.command("plan", short_help="Show shards, load per key and the least time a phase can take.")
+@click.argument("names", metavar="PHASE...", nargs=-1, required=True)
+@click.option("--policy", help="Show this policy only.  [default: all four]")
+@click.option("--instances", type=int, help="Instances per task type.  [default: the phase's own]")
+@click.option("--models", callback=split_names, metavar="A,B", help="Only these models of the phase.")
+@click.option("--suite", metavar="S", help="The suite that asks.  [default: the config's]")
+@click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The suite's task file.")
+@json_option
+@config_option
+def command(
+    names: tuple[str, ...],
+    policy: str | None,
+    instances: int | None,
+    models: tuple[str, ...] | None,
+    suite: str | None,
+    tasks: Path | None,
+    as_json: bool,
+    config_path: Path,
+) -> None:
+    """Show what a phase asks of each key and the least time it can take; nothing is called or written.
+
+    \b
+    Example: how ten processes that do not know of each other load the keys
+      benchrunner plan 5.2 --policy native
+    """
+    import sys
+
+    from benchrunner.cli.planning import PhaseOutlook, outlook, outlook_parts
+    from benchrunner.cli.running import Wishes
+    from benchrunner.reporting.console import console_for
+    from benchrunner.reporting.tables import show, to_json
+
+    wishes = Wishes(policy=policy, instances=instances, models=models, suite=suite, tasks=tasks)
+    found: list[PhaseOutlook] = outlook(names, wishes, config_path)
+    if as_json:
+        click.echo(to_json(found))
+        return
+    console = console_for(sys.stdout)
+    show(console, [part for phase in found for part in outlook_parts(phase)])

@@ -1,0 +1,134 @@
+"""A phase's outlook, put together for `plan` and drawn as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from benchrunner.cli.running import Wishes, wished_config, wished_phase
+from benchrunner.planning.load import StaticLoad, static_load
+from benchrunner.planning.sharding import plan_phase
+from benchrunner.policies import policy_names
+from benchrunner.records import Shard
+from benchrunner.reporting.tables import Column, table
+from benchrunner.reporting.wording import backend_mark, count_text, duration_text
+from benchrunner.suites import load_suite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseOutlook:
+    """One phase before its first call: its shards, and its load under each policy."""
+
+    phase: str
+    title: str
+    backend: str
+    trials: int
+    order: str
+    stagger_s: float
+    shards: tuple[Shard, ...]
+    loads: tuple[StaticLoad, ...]
+
+
+def outlook(names: Sequence[str], wishes: Wishes, config_path: Path) -> list[PhaseOutlook]:
+    """Return each phase's outlook, under the policy wished for or under all. Raises ConfigError, UsageError."""
+    config = wished_config(config_path, wishes)
+    suite = load_suite(config.run.suite, config.run.tasks)
+    found = []
+    for name in names:
+        phase = wished_phase(config, name, wishes)
+        plan = plan_phase(phase, config.phase_models(phase), suite, run_id="plan", seed=config.run.seed)
+        policies = [phase.policy] if wishes.policy is not None else policy_names()
+        found.append(
+            PhaseOutlook(
+                phase=name,
+                title=phase.title,
+                backend=config.run.backend,
+                trials=len(plan.trials),
+                order=phase.order.value,
+                stagger_s=phase.stagger_s,
+                shards=plan.shards,
+                loads=tuple(
+                    static_load(plan, config.models, config.keys, policy=policy, batch_size=config.run.batch_size)
+                    for policy in policies
+                ),
+            )
+        )
+    return found
+
+
+def outlook_parts(phase: PhaseOutlook) -> list[RenderableType]:
+    """Return the phase's tables in reading order."""
+    mark = f"{backend_mark(phase.backend)} " if phase.backend == "simulated" else ""
+    head = f"{mark}phase {phase.phase}: {phase.title}, {phase.trials} trials in {len(phase.shards)} shards"
+    parts: list[RenderableType] = [Text(head, style="bold"), _shards(phase)]
+    for load in phase.loads:
+        parts += _load_parts(phase, load)
+    return parts
+
+
+def _shards(phase: PhaseOutlook) -> RenderableType:
+    return table(
+        "Shards",
+        [
+            Column(title="#", numeric=True),
+            Column(title="model"),
+            Column(title="condition"),
+            Column(title="static key"),
+            Column(title="trials", numeric=True),
+            Column(title="calls", numeric=True),
+            Column(title="s/call", numeric=True),
+        ],
+        (
+            (
+                shard.position + 1,
+                shard.model,
+                shard.label,
+                shard.key_id,
+                len(shard.trial_ids),
+                count_text(round(shard.expected_calls)),
+                f"{shard.expected_call_s:.1f}",
+            )
+            for shard in phase.shards
+        ),
+    )
+
+
+def _load_parts(phase: PhaseOutlook, load: StaticLoad) -> list[RenderableType]:
+    staggered = f", {phase.stagger_s:g} s apart" if load.policy == "native" and phase.order == "concurrent" else ""
+    noun = "process" if load.processes == 1 else "processes"
+    parts: list[RenderableType] = [
+        Text(
+            f"{load.policy}: {load.processes} {noun} at once{staggered}; {count_text(round(load.calls))} calls, about "
+            f"{count_text(round(load.tokens))} tokens; at least {duration_text(load.lower_bound_s)} ({load.bound_by})"
+        ),
+        table(
+            f"Load per key under {load.policy}",
+            [
+                Column(title="key"),
+                Column(title="shards", numeric=True),
+                Column(title="at once", numeric=True),
+                Column(title="asked req/s", numeric=True),
+                Column(title="of", numeric=True),
+                Column(title="busy", numeric=True),
+                Column(title="what binds"),
+            ],
+            (
+                (
+                    key.key_id,
+                    key.shards,
+                    key.at_once,
+                    f"{key.asked_per_s:.3g}",
+                    "none" if key.limit_per_s is None else f"{key.limit_per_s:g}",
+                    None if key.busy is None else f"{100 * key.busy:.0f} %",
+                    key.binding,
+                )
+                for key in load.keys
+            ),
+        ),
+    ]
+    parts += [Text(f"warning: {warning}", style="yellow") for warning in load.warnings]
+    return parts

@@ -1,0 +1,80 @@
+"""What `resume` goes on with: a stored run, planned again from the config it began with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchrunner.config.load import load_config
+from benchrunner.config.settings import Config
+from benchrunner.config.snapshot import config_hash, config_json
+from benchrunner.engine.launch import RunRequest
+from benchrunner.errors import ConfigError, UsageError
+from benchrunner.records import Phase, RunRecord, RunStatus
+from benchrunner.store.queries import RunReader
+
+SHOWN_DIFFERENCES = 8
+
+
+def request_for(run: str | None, db: Path, config_path: Path) -> tuple[RunRequest, str]:
+    """Return the request that goes on with the run, and a sentence on what is kept and what is left.
+
+    Raises UsageError when there is nothing to resume, ConfigError when the config says something else than it did.
+    """
+    with RunReader.open(db) as reader:
+        run_id = reader.newest_unfinished() if run is None else reader.find_run(run).run_id
+        if run_id is None:
+            raise UsageError(f"every run in {db} is complete; there is nothing to resume")
+        if reader.find_run(run_id).status is RunStatus.COMPLETE:
+            raise UsageError(f"run {run_id} is complete; there is nothing to resume")
+        record = reader.run_record(run_id)
+        left = {trial.trial_id for trial in reader.unfinished_trials(run_id)}
+        scored = frozenset(trial.trial_id for trial in reader.trials(run_id) if trial.trial_id not in left)
+        in_flight = sum(key.unanswered for key in reader.key_rows(run_id))
+    config, phase = _as_it_was(load_config(config_path, environ=os.environ), record, db)
+    request = RunRequest(
+        config=config, phase=phase, argv=record.argv, batch_id=record.batch_id, resume_of=run_id, done=scored
+    )
+    billed = f", in flight when killed {in_flight} (may have been billed twice)" if in_flight else ""
+    return request, f"resuming {run_id}: kept {len(scored)}, run {len(left)}{billed}"
+
+
+def _as_it_was(config: Config, record: RunRecord, db: Path) -> tuple[Config, Phase]:
+    """Return config and phase with the run's own wishes put in. Raises ConfigError where they differ all the same."""
+    stored = orjson.loads(record.config)
+    run, (wished,) = stored["run"], stored["phases"]
+    config = replace(
+        config, run=replace(config.run, seed=record.seed, backend=record.backend, suite=run["suite"], db=db)
+    )
+    phase = replace(
+        config.phase(record.phase),
+        policy=record.policy,
+        instances=wished["instances"],
+        stagger_s=wished["stagger_s"],
+        models=tuple(wished["models"]),
+    )
+    if config_hash(config, phase) != record.config_hash:
+        now = orjson.loads(config_json(config, phase))
+        differences = list(_differences(stored, now, ""))
+        more = len(differences) - SHOWN_DIFFERENCES
+        shown = [*differences[:SHOWN_DIFFERENCES], *([f"... and {more} more"] if more > 0 else [])]
+        raise ConfigError(f"{config.path} is not what run {record.run_id} began with; it", tuple(shown))
+    return config, phase
+
+
+def _differences(was: Any, now: Any, where: str) -> Iterator[str]:
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        for name in sorted(was.keys() | now.keys()):
+            yield from _differences(was.get(name), now.get(name), f"{where}.{name}" if where else name)
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        for place, (one, other) in enumerate(zip(was, now, strict=True)):
+            yield from _differences(one, other, f"{where}[{place}]")
+    elif was != now:
+        yield f"{where}: was {orjson.dumps(was).decode()[:80]}, is {orjson.dumps(now).decode()[:80]}"
+
+

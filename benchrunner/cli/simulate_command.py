@@ -1,0 +1,41 @@
+"""`benchrunner simulate`: the embedded provider alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchrunner.cli.options import config_option
+
+
+@click.command("simulate", short_help="Run the embedded provider alone.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@config_option
+def command(port: int, config_path: Path) -> None:
+    """Serve the config's models on loopback, with its limits enforced at arrival, until Ctrl-C.
+
+    Each key's secret is its id, so any OpenAI or Azure client can call: a key named key0 has the secret "key0".
+
+    \b
+    Example:
+      benchrunner simulate --port 8080
+      curl http://127.0.0.1:8080/v1/chat/completions -H 'Authorization: Bearer key0' \\
+        -d '{"model": "qwen2.5-7b-instruct", "messages": [{"role": "user", "content": "hello"}]}'
+    """
+    import os
+
+    from benchrunner.config.load import load_config
+    from benchrunner.engine.backend import simulator_plan
+    from benchrunner.engine.local import wait_any
+    from benchrunner.engine.signals import StopSignals
+    from benchrunner.simulator.start import start_simulator
+
+    config = load_config(config_path, environ=os.environ)
+    secrets = {key.key_id: key.key_id for key in config.keys}
+    plan = simulator_plan(config, tuple(provider.name for provider in config.providers), secrets)
+    with StopSignals().installed() as signals, start_simulator(plan, port=port) as running:
+        click.echo(f"SIMULATED provider: OpenAI routes at {running.base_url}, Azure routes at {running.origin}")
+        click.echo(f"keys: {', '.join(secrets)} (each is its own secret); Ctrl-C ends it")
+        while signals.first is None and running.alive():
+            wait_any([signals.waker], 1.0)

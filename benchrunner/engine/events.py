@@ -1,0 +1,174 @@
+"""What happens to a run (events, fed to RunState) and what is to be done about it (commands, handed back)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchrunner.records import Outcome, RunStatus, StoreEvent, TrialScore, TrialStatus
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """Time passed: the run begins, or a deadline or a policy's `ask_again_s` may be due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseDenied:
+    """The registry would not lease the key for this worker; the worker was never started."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLeaves:
+    """A worker announced a call that waited `wait_window_s` for its permit."""
+
+    worker_id: str
+    wait_window_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFinished:
+    """A call ended."""
+
+    worker_id: str
+    outcome: Outcome
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFinished:
+    """A worker reports a trial's end."""
+
+    worker_id: str
+    trial_id: str
+    status: TrialStatus
+    score: TrialScore | None
+    cause: str
+    detail: str
+    turns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialHandedBack:
+    """A worker gave a trial back at a call boundary."""
+
+    worker_id: str
+    trial_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTrouble:
+    """A worker's key was refused."""
+
+    worker_id: str
+    kind: Outcome  # AUTH or QUOTA
+    detail: str
+    park_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerExited:
+    """A worker's process ended; everything it had said before was delivered first."""
+
+    worker_id: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequested:
+    """Somebody wants the run to end: drained, or at once."""
+
+    kill: bool
+
+
+Event = (
+    Tick
+    | LeaseDenied
+    | CallLeaves
+    | CallFinished
+    | TrialFinished
+    | TrialHandedBack
+    | KeyTrouble
+    | WorkerExited
+    | StopRequested
+)
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartWorker:
+    """Lease the key and start a worker for the shard; answer LeaseDenied if the key cannot be had."""
+
+    worker_id: str
+    shard_id: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assign:
+    """Send these trials to the worker."""
+
+    worker_id: str
+    trial_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopWorker:
+    """Ask the worker to end: after its running trials, or (`now`) at their next call."""
+
+    worker_id: str
+    now: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillWorker:
+    """End the worker's process."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Give the worker's lease back."""
+
+    worker_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefuseKey:
+    """Take the key out of service: for the run (AUTH) or for `park_s` (QUOTA)."""
+
+    key_id: str
+    kind: Outcome
+    detail: str
+    park_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """Write this to the store."""
+
+    event: StoreEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say:
+    """Tell the user."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The run is over."""
+
+    status: RunStatus
+    no_usable_key: bool
+
+
+Command = StartWorker | Assign | StopWorker | KillWorker | Release | RefuseKey | Keep | Say | End

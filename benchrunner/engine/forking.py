@@ -1,0 +1,42 @@
+"""The server that every process of a run is forked from, started before anything else so that its imports overlap ours.
+
+The start method is named: `forkserver`, or `spawn` where there is none. `fork` with threads running can deadlock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import multiprocess
+
+PRELOAD = ("benchrunner.engine.worker_entry", "benchrunner.registry.host")
+
+
+@contextlib.contextmanager
+def deaf_children() -> Iterator[None]:
+    """Have processes started inside begin with SIGINT and SIGTERM blocked.
+
+    Both reach a whole process group, and a child could take one before it gets to ignoring it. The supervisor alone
+    hears them; one that arrives meanwhile is delivered to it at the end of the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def named_context() -> Any:
+    """Return the multiprocess context of a run; its server is starting, its imports under way, when this returns."""
+    if "forkserver" not in multiprocess.get_all_start_methods():
+        return multiprocess.get_context("spawn")
+    context = multiprocess.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOAD))
+    from multiprocess import forkserver
+
+    with deaf_children():
+        forkserver.ensure_running()
+    return context

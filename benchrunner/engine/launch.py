@@ -1,0 +1,228 @@
+"""From a phase that was asked for to a run that has ended: starts what a run needs, and ends it all again.
+
+    config ─> embedded provider (simulated runs)  ┐ started first, each in its own process,
+              fork server with the imports done   ┘ while this one plans
+    plan ──> run directory, life lock, windows, Manager ──> runs.db: run, shards, trials, tasks ──> Supervisor
+
+Everything started is registered with one exit stack and ended in reverse, whatever happens in between.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets as random_secrets
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from benchrunner import __version__
+from benchrunner.clock import SystemClock
+from benchrunner.config.binding import Bound, resolve_live
+from benchrunner.config.settings import Config
+from benchrunner.config.snapshot import config_hash, config_json
+from benchrunner.engine.backend import EmbeddedBackend
+from benchrunner.engine.forking import named_context
+from benchrunner.engine.live import LiveFigures, ProgressView
+from benchrunner.engine.local import LocalPool
+from benchrunner.engine.run_dir import WINDOWS_NAME, RunDirectory
+from benchrunner.engine.signals import StopSignals
+from benchrunner.engine.state import Rules
+from benchrunner.engine.supervisor import RunPlan, Supervisor, key_setup
+from benchrunner.limits.domains import key_domain, model_domain
+from benchrunner.planning.sharding import plan_phase
+from benchrunner.policies import make_policy
+from benchrunner.records import Domain, Key, ModelEntry, Phase, Provider, RunRecord, RunStatus
+from benchrunner.registry.host import start_host
+from benchrunner.registry.service import KeyRow
+from benchrunner.registry.shared_windows import SharedWindows
+from benchrunner.registry.state_dir import windows_path as shared_windows_path
+from benchrunner.store.writer import RunWriter
+from benchrunner.suites import load_suite
+
+HOST_STOP_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A phase as it was asked for: the config with the command line's wishes already put in."""
+
+    config: Config
+    phase: Phase  # instances, models, stagger and policy as wished
+    argv: str
+    batch_id: str
+    resume_of: str = ""  # the run to go on with
+    done: frozenset[str] = frozenset()  # its trials that are scored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """How a run ended. Instants are on the machine's monotonic clock; None: no call was made."""
+
+    run_id: str
+    status: RunStatus
+    no_usable_key: bool
+    signal: int | None  # the signal that ended it
+    first_call_mono_s: float | None
+    last_reply_mono_s: float | None
+
+
+def new_run_id(phase: str, utc: str) -> str:
+    """Return a run id: sorts by time, names the phase, and never meets another."""
+    return f"{utc[:19].replace('-', '').replace(':', '')}-{phase}-{random_secrets.token_hex(2)}"
+
+
+def _bind_live(request: RunRequest) -> Bound:
+    return resolve_live(request.config, phases=[request.phase], environ=os.environ)
+
+
+def launch(
+    request: RunRequest, view: ProgressView, clock: SystemClock, *, lower_bound_s: float | None = None
+) -> RunResult:
+    """Run the phase to its end and return how that was.
+
+    Raises ConfigError, SuiteError, StateError or StoreError before anything is written or sent, SimulatorError when
+    the embedded provider does not start, StoreError also when runs.db refuses a write later on.
+    """
+    config, phase = request.config, request.phase
+    run_id = request.resume_of or new_run_id(phase.name, clock.utc())
+    signals = StopSignals()
+    with ExitStack() as stack:
+        stack.enter_context(signals.installed())
+        live = _bind_live(request) if config.run.backend == "live" else None
+        writer = stack.enter_context(RunWriter.open(config.run.db))
+        context = named_context()
+        backend = None if live else stack.enter_context(EmbeddedBackend(config, phase))
+        entries = config.phase_models(phase)
+        models = {model.name: backend.at_speed(model) if backend else model for model in entries}
+        suite = load_suite(config.run.suite, config.run.tasks)
+        plan = plan_phase(phase, tuple(models.values()), suite, run_id=run_id, seed=config.run.seed)
+        run_dir = stack.enter_context(RunDirectory(run_id))
+        if backend is None:
+            providers, keys = live or ((), ())
+            windows_path = shared_windows_path()
+        else:
+            providers, keys = backend.bound()
+            windows_path = run_dir.path / WINDOWS_NAME
+        domains = domains_of(providers, keys, models)
+        windows = SharedWindows(windows_path, clock)
+        stack.callback(windows.close)
+        windows.register(tuple(dict.fromkeys(domain for pair in domains.values() for domain in pair)))
+        host = start_host(
+            context,
+            keys=[KeyRow(key_id=key.key_id, provider=key.provider, slots=key.slots) for key in keys],
+            socket_dir=run_dir.socket_dir(),
+            life_lock=run_dir.lock.path,
+        )
+        stack.callback(host.stop, HOST_STOP_S)
+        run_dir.open_door(host)
+        pool = LocalPool(context)
+        stack.callback(pool.close)
+        pool.prepare(len(plan.shards))
+        if request.resume_of:
+            writer.reopen_run(run_id, at=clock.utc(), shards=plan.shards)
+        else:
+            writer.add_run(_record(request, run_id, clock), plan.shards, plan.trials, tuple(plan.tasks.values()))
+        key_by_id = {key.key_id: key for key in keys}
+        key_names = sorted({pair[0].name for pair in domains.values()})
+        figures = LiveFigures(
+            run_id=run_id,
+            phase=phase.name,
+            policy=phase.policy,
+            backend=config.run.backend,
+            keys=key_by_id,
+            key_rates={key.key_id: key_setup(key).rate_per_s for key in keys},
+            started_s=clock.now_s(),
+            lower_bound_s=lower_bound_s,
+            domains=lambda: windows.snapshot(key_names),
+        )
+        if backend is not None:
+            backend.wait_ready()
+        view.start()
+        stack.callback(view.stop)
+        supervisor = Supervisor(
+            plan=RunPlan(
+                run_id=run_id,
+                shards=plan.shards,
+                trials={trial.trial_id: trial for trial in plan.trials},
+                tasks=plan.tasks,
+                done=request.done,
+                providers={provider.name: provider for provider in providers},
+                keys=key_by_id,
+                models=models,
+                domains=domains,
+                policy=make_policy(
+                    phase.policy,
+                    order=phase.order.value,
+                    stagger_s=phase.stagger_s / (1.0 if live else config.simulator.speed),
+                    batch_size=config.run.batch_size,
+                ),
+                rules=rules_of(config),
+                windows_path=str(windows_path),
+                max_tries=config.run.max_tries,
+                patience_s=config.run.stall_s,
+                trial_timeout_s=config.run.trial_timeout_s,
+                suite=config.run.suite,
+                tasks_file=str(config.run.tasks or ""),
+            ),
+            writer=writer,
+            registry=host.client(),
+            pool=pool,
+            view=view,
+            figures=figures,
+            clock=clock,
+            signals=signals,
+        )
+        ended = supervisor.run()
+        return RunResult(
+            run_id=run_id,
+            status=ended.status,
+            no_usable_key=ended.no_usable_key,
+            signal=signals.first,
+            first_call_mono_s=figures.first_call_s,
+            last_reply_mono_s=figures.last_reply_s,
+        )
+
+
+def domains_of(
+    providers: Sequence[Provider], keys: Sequence[Key], models: Mapping[str, ModelEntry]
+) -> dict[tuple[str, str], tuple[Domain, ...]]:
+    """Return, by (key_id, model), the domains a call is counted over: the key's, the (account, model)'s."""
+    places = {provider.name: provider for provider in providers}
+    return {
+        (key.key_id, model.name): (
+            key_domain(places[key.provider], key),
+            model_domain(places[key.provider], key.account, model),
+        )
+        for key in keys
+        for model in models.values()
+        if model.provider == key.provider
+    }
+
+
+def rules_of(config: Config) -> Rules:
+    """Return the run's bounds as RunState takes them."""
+    run = config.run
+    return Rules(
+        restarts=run.restart_budget,
+        restart_window_s=run.restart_window_s,
+        shard_timeout_s=run.shard_timeout_s,
+        drain_s=run.drain_s,
+    )
+
+
+def _record(request: RunRequest, run_id: str, clock: SystemClock) -> RunRecord:
+    config, phase = request.config, request.phase
+    return RunRecord(
+        run_id=run_id,
+        batch_id=request.batch_id,
+        phase=phase.name,
+        policy=phase.policy,
+        engine="local",
+        backend=config.run.backend,
+        seed=config.run.seed,
+        config_hash=config_hash(config, phase),
+        config=config_json(config, phase),
+        version=__version__,
+        argv=request.argv,
+        started_at=clock.utc(),
+    )

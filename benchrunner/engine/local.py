@@ -1,0 +1,131 @@
+"""Engine `local`: worker processes of this machine, forked from a preloaded server.
+
+    supervisor ── forkserver (imports done once) ── fork ──> spare worker ── Begin ──> worker of a lease
+                                                     fork ──> spare worker      (waits; the next lease costs no start)
+
+The entry point is a top-level function and everything after it is orjson bytes: dill carries nothing of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+from multiprocess import connection as mp_connection
+
+from benchrunner.engine import messages as ms
+from benchrunner.engine.forking import deaf_children
+
+SPARES = 3
+"""Workers kept forked ahead of need: as many as keys usually come free at once."""
+
+
+@dataclass(slots=True)
+class LocalWorker:
+    """A worker process and this end of its pipe."""
+
+    process: Any
+    pipe: Any
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        pid: int = self.process.pid
+        return pid
+
+    def started_s(self) -> float:
+        """Return when the process began, as psutil tells it: what tells it from a later one with its pid."""
+        try:
+            return psutil.Process(self.pid).create_time()
+        except psutil.NoSuchProcess:
+            return 0.0
+
+    def send(self, messages: Sequence[ms.Message]) -> bool:
+        """Write one packet; False when the worker is gone (its sentinel will say so)."""
+        try:
+            self.pipe.send_bytes(ms.encode(messages))
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> list[ms.Message]:
+        """Return what can be read without blocking. An ended worker gives []."""
+        messages: list[ms.Message] = []
+        try:
+            while self.pipe.poll():
+                messages += ms.decode(self.pipe.recv_bytes())
+        except (EOFError, ConnectionError):
+            pass  # the sentinel reports the end, once everything said before it was read
+        return messages
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        if self.process.is_alive():
+            os.kill(self.pid, signal.SIGKILL)
+
+    def exit_code(self) -> int | None:
+        """Return how it ended, None while it runs."""
+        code: int | None = self.process.exitcode
+        return code
+
+    def close(self) -> None:
+        """Reap the ended process and close the pipe."""
+        self.process.join(5.0)
+        self.pipe.close()
+
+
+class LocalPool:
+    """Starts and reaps workers on this machine."""
+
+    def __init__(self, context: Any, *, spares: int = SPARES) -> None:
+        """Fork nothing yet; `prepare` does."""
+        self._context, self._wanted_spares = context, spares
+        self._spares: list[LocalWorker] = []
+
+    def prepare(self, expected: int) -> None:
+        """Fork spare workers, no more than `expected` are still to be needed."""
+        while len(self._spares) < min(self._wanted_spares, expected):
+            self._spares.append(self._fork())
+
+    def _fork(self) -> LocalWorker:
+        from benchrunner.engine.worker_entry import enter
+
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=enter, args=(theirs,), name="benchrunner-worker", daemon=True)
+        with deaf_children():
+            process.start()
+        theirs.close()
+        return LocalWorker(process=process, pipe=ours)
+
+    def take(self) -> LocalWorker:
+        """Return a worker that waits for its Begin: a spare one if it still lives, else a new one."""
+        while self._spares:
+            spare = self._spares.pop(0)
+            if spare.exit_code() is None:
+                return spare
+            spare.close()
+        return self._fork()
+
+    def put_back(self, worker: LocalWorker) -> None:
+        """Take back a worker that was not sent anything."""
+        self._spares.insert(0, worker)
+
+    def close(self) -> None:
+        """End the spares; workers handed out are their holder's to end."""
+        for spare in self._spares:
+            spare.send([ms.Stop(now=True)])
+        for spare in self._spares:
+            spare.process.join(2.0)
+            spare.kill()
+            spare.close()
+        self._spares.clear()
+
+
+def wait_any(waitables: Sequence[Any], timeout_s: float | None) -> list[Any]:
+    """Return those of pipes, sentinels and sockets that are ready, within `timeout_s` (None: for ever)."""
+    ready: list[Any] = mp_connection.wait(list(waitables), timeout_s)
+    return ready

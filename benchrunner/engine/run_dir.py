@@ -1,0 +1,88 @@
+"""A run's own directory under the state directory: proof of life, the registry's door, private windows.
+
+    STATE/runs/RUN/life.lock   held by the supervisor for its life; whoever dies with it waits on it
+                   door.json   where the Manager listens, for `benchrunner keys`
+                   windows.bin only for the embedded provider: its keys are private to their run
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from benchrunner.errors import RegistryError
+from benchrunner.registry.client import Reachable, write_door
+from benchrunner.registry.host import ADDRESS_MAX_BYTES
+from benchrunner.registry.life import LifeLock, is_held
+from benchrunner.registry.state_dir import state_dir
+
+LOCK_NAME, DOOR_NAME, WINDOWS_NAME = "life.lock", "door.json", "windows.bin"
+SOCKET_NAME_BYTES = 16
+"""Room for the socket's own name behind its directory."""
+
+
+class RunDirectory:
+    """Made and locked for the life of one run, removed at its end. What a killed run left is removed by the next."""
+
+    def __init__(self, run_id: str) -> None:
+        """Make it, 0700, and take the life lock. Raises StateError where the state directory cannot be used."""
+        runs = runs_dir()
+        sweep_dead(runs)
+        self.path = runs / run_id
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        self.lock = LifeLock(self.path / LOCK_NAME)
+        self._short: Path | None = None
+
+    def socket_dir(self) -> Path:
+        """Return a private directory whose path is short enough for a unix socket in it."""
+        if len(os.fsencode(self.path)) + SOCKET_NAME_BYTES <= ADDRESS_MAX_BYTES:
+            return self.path
+        self._short = Path(tempfile.mkdtemp(prefix="benchrunner-", dir="/tmp"))
+        (self.path / "socket_dir").write_text(str(self._short))
+        return self._short
+
+    def open_door(self, host: Reachable) -> None:
+        """Let `benchrunner keys` find the registry."""
+        write_door(self.path / DOOR_NAME, host)
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _remove(self.path)
+        self.lock.release()
+
+
+def runs_dir() -> Path:
+    """Return where the directories of live runs stand, made if needed."""
+    path = state_dir() / "runs"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def live_runs() -> Iterator[Path]:
+    """Yield the directories of the runs that are alive on this machine, oldest first."""
+    for path in sorted(runs_dir().iterdir()):
+        if is_held(path / LOCK_NAME):
+            yield path
+
+
+def sweep_dead(runs: Path) -> None:
+    """Remove what killed runs left behind. A directory that is only just being made is locked here before it goes."""
+    for path in runs.iterdir():
+        with contextlib.suppress(RegistryError, FileNotFoundError), LifeLock(path / LOCK_NAME):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    note = path / "socket_dir"
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(note.read_text(), ignore_errors=True)
+    shutil.rmtree(path, ignore_errors=True)

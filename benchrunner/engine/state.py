@@ -1,0 +1,642 @@
+"""RunState: what a run is at, as a pure machine. An event goes in, commands come out; nothing here does anything.
+
+    event ──> handle(event, now_s, at) ──> [commands]
+                 │ 1. the event's own handler changes shards, workers, keys
+                 │ 2. workers with room are fed from their shard's queue          -> Assign
+                 │ 3. the policy is asked which shards get which free keys        -> StartWorker, Assign
+                 │ 4. workers with nothing left are let go, their keys freed      -> StopWorker, Release
+                 └ 5. the run ends when nothing runs and nothing can be started   -> End
+
+Trial queues live here and nowhere else, so a worker may die at any moment: its running trials go back to the front of
+the queue. A trial is accepted once; anything a worker says about a trial it does not hold is a late result and is
+only told. Tested without processes in tests/unit/engine/test_state.py; played for real by supervisor.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from benchrunner.engine import events as ev
+from benchrunner.errors import InvalidTransition
+from benchrunner.policies.base import KeyView, Policy, ShardView
+from benchrunner.records import (
+    Outcome,
+    RunStatus,
+    Shard,
+    ShardChanged,
+    TrialDone,
+    TrialRequeued,
+    TrialStarted,
+    TrialStatus,
+)
+
+SATURATED_WAIT_S = 0.02
+"""A worker whose calls wait longer than this for a permit keeps its key busy: more dialogues would not help it."""
+
+SATURATED_SHARE, SATURATED_OVER_S = 0.8, 1.0
+"""So does one that sent this share of its key's rate in the last second: a window's first burst waits for nothing."""
+
+SHARE_HOLD_S = 0.5
+"""How long a worker keeps to its fair share before its own waits may say that the key has room for more."""
+
+DENIED_RETRY_S = 1.0
+
+FIRST_PARK_S, LONGEST_OWN_PARK_S = 1.0, 86_400.0
+"""Bounds of how long a key with a spent quota rests at the least, when its provider names a shorter time."""
+
+FRUITLESS_LEASES = 2
+"""Leases of a shard in a row that may run out of time with no trial ended, before the shard is given up."""
+
+UNREACHABLE_AFTER = 3
+"""Trials lost to the connection with no reply in between, after which a provider counts as unreachable."""
+
+CHANCES = 2
+"""How often a trial that infrastructure spoiled is run before it is left invalid (resume runs it again)."""
+
+SECOND_CHANCE = frozenset({"connection", "api_timeout", "empty_reply", "truncated_reply", "harness"})
+UNREACHABLE_CAUSES = frozenset({"connection", "api_timeout"})
+STORY_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The bounds a run is held to; durations in seconds."""
+
+    restarts: int = 6  # worker crashes forgiven ...
+    restart_window_s: float = 60.0  # ... in this time; one more ends the run incomplete
+    crashes_per_trial: int = 2  # a trial that was running at this many crashes is left invalid
+    shard_timeout_s: float = 0.0  # how long one lease may last; 0: ten times the expectation, at least an hour
+    drain_s: float = 20.0  # how long running trials may go on after a stop was asked for
+    longest_park_s: float = 900.0  # a run waits for a parked key this long when nothing else is left to do
+    kill_after_s: float = 10.0  # how long a worker may take to end once told to at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySetup:
+    """A key as RunState needs it: no secret."""
+
+    key_id: str
+    provider: str
+    slots: int
+    rate_per_s: float  # the tightest of its request windows as a rate; inf: none
+
+
+@dataclass(slots=True, kw_only=True)
+class ShardState:
+    """A shard's queue and standing."""
+
+    shard: Shard
+    pending: deque[str]
+    workers: list[str] = field(default_factory=list)
+    started_s: float | None = None
+    status: str = "waiting"  # waiting | running | done | failed
+    scored: int = 0
+    invalid: int = 0
+    running: int = 0
+    total: int = 0
+    fruitless: int = 0  # leases in a row that ran out of time with no trial ended
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkerState:
+    """A worker and what it holds."""
+
+    worker_id: str
+    shard_id: str
+    key_id: str
+    started_s: float
+    deadline_s: float
+    running: set[str] = field(default_factory=set)
+    ended: int = 0  # trials it brought to an end
+    released: bool = False
+    stopping: str = ""  # the reason it was told to end
+    kill_at_s: float | None = None
+    wait_s: float = 0.0  # how long its last call waited for a permit
+    sent_s: deque[float] = field(default_factory=deque)  # its calls of the last second
+
+
+@dataclass(slots=True, kw_only=True)
+class KeyState:
+    """A key's standing in this run."""
+
+    setup: KeySetup
+    retired: str = ""  # why, or ""
+    parked_until_s: float = 0.0
+    parks: int = 0  # times it was parked with no reply in between
+    denied_until_s: float = 0.0
+
+    def usable(self, now_s: float) -> bool:
+        """Return whether a shard may be put on it now."""
+        return not self.retired and now_s >= self.parked_until_s and now_s >= self.denied_until_s
+
+
+class RunState:
+    """One run's progress. Only `handle` changes it; everything else reads."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        shards: Sequence[Shard],
+        keys: Sequence[KeySetup],
+        policy: Policy,
+        rules: Rules,
+        done: Iterable[str] = (),
+    ) -> None:
+        """Take a run's plan. `done`: trials that an earlier sitting of this run already scored."""
+        settled = set(done)
+        self._run_id, self._policy, self._rules = run_id, policy, rules
+        self.shards: dict[str, ShardState] = {}
+        for shard in sorted(shards, key=lambda s: s.position):
+            pending = deque(trial_id for trial_id in shard.trial_ids if trial_id not in settled)
+            self.shards[shard.shard_id] = ShardState(
+                shard=shard,
+                pending=pending,
+                total=len(shard.trial_ids),
+                scored=len(shard.trial_ids) - len(pending),
+                status="waiting" if pending else "done",
+            )
+        self.keys = {setup.key_id: KeyState(setup=setup) for setup in keys}
+        self.workers: dict[str, WorkerState] = {}
+        self.ended: ev.End | None = None
+        self._worker_count = 0
+        self._spoiled: dict[str, int] = {}  # trial -> times infrastructure spoiled it
+        self._crashed: dict[str, int] = {}  # trial -> crashes it was running at
+        self._crash_times: deque[float] = deque()
+        self._dead_streak: dict[str, int] = {}  # provider -> trials lost to the connection since its last reply
+        self._unreachable: set[str] = set()
+        self._stop: str = ""  # "" | "drain" | "now" | "kill" | "budget"
+        self._stop_at_s = 0.0
+        self._story: deque[str] = deque(maxlen=STORY_LENGTH)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def interrupted(self) -> bool:
+        """Return whether somebody asked the run to stop."""
+        return self._stop in ("drain", "now", "kill")
+
+    def expected_s(self, state: ShardState, *, keys: int = 1) -> float:
+        """Return how long the shard's unfinished trials take on `keys` of its keys, latency and limits considered."""
+        trials = len(state.pending) + state.running
+        if not trials:
+            return 0.0
+        shard = state.shard
+        calls_per_trial = shard.expected_calls / max(1, state.total)
+        setup = self.keys.get(shard.key_id)
+        limit_per_s = setup.setup.rate_per_s if setup else float("inf")
+        rate_per_s = min(limit_per_s, min(shard.workers, trials) / max(shard.expected_call_s, 1e-3))
+        return max(trials * calls_per_trial / (rate_per_s * keys), calls_per_trial * shard.expected_call_s)
+
+    # --- the one mutating method ------------------------------------------------------------------------------------
+
+    def handle(self, event: ev.Event, now_s: float, at: str) -> list[ev.Command]:
+        """Return what is to be done now that `event` happened at `now_s` (`at`: the same instant as UTC text).
+
+        Raises InvalidTransition for an event that cannot be, such as one about a worker never started.
+        """
+        if not isinstance(event, ev.Tick | ev.CallLeaves | ev.CallFinished):
+            self._story.append(f"{now_s:.3f} {event!r}"[:200])
+        out: list[ev.Command] = []
+        match event:
+            case ev.Tick():
+                pass
+            case ev.CallLeaves():
+                self._on_call(event, now_s)
+            case ev.CallFinished():
+                if event.outcome is Outcome.OK:
+                    self.keys[self._worker(event).key_id].parks = 0
+                if event.outcome is not Outcome.TRANSIENT:  # a refusal is a reply too
+                    self._dead_streak[self._provider(event)] = 0
+            case ev.TrialFinished():
+                self._on_trial(event, at, out)
+            case ev.TrialHandedBack():
+                self._on_handed_back(event, out)
+            case ev.KeyTrouble():
+                self._on_key_trouble(event, now_s, at, out)
+            case ev.LeaseDenied():
+                self._on_denied(event, now_s, out)
+            case ev.WorkerExited():
+                self._on_exit(event, now_s, at, out)
+            case ev.StopRequested():
+                self._on_stop(event, now_s, out)
+        # Calls come by the hundred and change nobody's queue; what follows from their waits can wait for a Tick.
+        if self.ended is None and not isinstance(event, ev.CallLeaves | ev.CallFinished):
+            self._advance(now_s, at, out)
+        return out
+
+    def _on_call(self, event: ev.CallLeaves, now_s: float) -> None:
+        worker = self._worker(event)
+        worker.wait_s = event.wait_window_s
+        worker.sent_s.append(now_s)
+        while worker.sent_s[0] < now_s - SATURATED_OVER_S:
+            worker.sent_s.popleft()
+
+    # --- handlers ---------------------------------------------------------------------------------------------------
+
+    def _worker(self, event: ev.Event) -> WorkerState:
+        worker_id: str = getattr(event, "worker_id", "?")
+        worker = self.workers.get(worker_id)
+        if worker is None:
+            raise InvalidTransition(type(event).__name__, f"no worker {worker_id!r}", tuple(self._story))
+        return worker
+
+    def _provider(self, event: ev.Event) -> str:
+        return self.shards[self._worker(event).shard_id].shard.provider
+
+    def _on_trial(self, event: ev.TrialFinished, at: str, out: list[ev.Command]) -> None:
+        worker = self._worker(event)
+        if event.trial_id not in worker.running:
+            out.append(ev.Say(text=f"late result of {event.trial_id} from {worker.worker_id} not accepted"))
+            return
+        state = self.shards[worker.shard_id]
+        worker.running.discard(event.trial_id)
+        worker.ended += 1
+        state.running -= 1
+        if event.status is TrialStatus.SCORED:
+            state.scored += 1
+        else:
+            self._note_connection(state, event, out)
+            times = self._spoiled[event.trial_id] = self._spoiled.get(event.trial_id, 0) + 1
+            if event.cause in SECOND_CHANCE and times < CHANCES and not self._stop:
+                # To the end of the queue: what spoiled it may have passed by then.
+                state.pending.append(event.trial_id)
+                out.append(ev.Keep(event=TrialRequeued(trial_id=event.trial_id)))
+                return
+            state.invalid += 1
+        out.append(
+            ev.Keep(
+                event=TrialDone(
+                    trial_id=event.trial_id,
+                    status=event.status,
+                    ended_at=at,
+                    score=event.score,
+                    error_class=event.cause,
+                    turns=event.turns,
+                )
+            )
+        )
+
+    def _note_connection(self, state: ShardState, event: ev.TrialFinished, out: list[ev.Command]) -> None:
+        provider = state.shard.provider
+        if event.cause not in UNREACHABLE_CAUSES or provider in self._unreachable:
+            return
+        streak = self._dead_streak[provider] = self._dead_streak.get(provider, 0) + 1
+        if streak < UNREACHABLE_AFTER:
+            return
+        self._unreachable.add(provider)
+        out.append(
+            ev.Say(
+                text=f"provider {provider} gives no reply ({event.detail or event.cause}); its shards are left for"
+                " `benchrunner resume`"
+            )
+        )
+        for other in self.workers.values():
+            if self.shards[other.shard_id].shard.provider == provider and not other.stopping:
+                self._tell_to_stop(other, "unreachable", out)
+
+    def _on_handed_back(self, event: ev.TrialHandedBack, out: list[ev.Command]) -> None:
+        worker = self._worker(event)
+        if event.trial_id in worker.running:
+            worker.running.discard(event.trial_id)
+            self._requeue(self.shards[worker.shard_id], event.trial_id, out)
+
+    def _requeue(self, state: ShardState, trial_id: str, out: list[ev.Command]) -> None:
+        state.running -= 1
+        state.pending.appendleft(trial_id)
+        out.append(ev.Keep(event=TrialRequeued(trial_id=trial_id)))
+
+    def _on_key_trouble(self, event: ev.KeyTrouble, now_s: float, at: str, out: list[ev.Command]) -> None:
+        worker = self._worker(event)
+        key = self.keys[worker.key_id]
+        park_s = event.park_s
+        if event.kind is Outcome.AUTH:
+            fresh = not key.retired
+            key.retired = key.retired or event.detail or "refused"
+        else:
+            fresh = not key.retired and key.parked_until_s <= now_s
+            if fresh:
+                # Doubled each time in a row: a spent quota that says "retry in 1 s" for ever must end the run at last.
+                park_s = max(park_s, min(FIRST_PARK_S * 2.0**key.parks, LONGEST_OWN_PARK_S))
+                key.parks += 1
+            key.parked_until_s = max(key.parked_until_s, now_s + park_s)
+        if fresh:
+            out.append(ev.RefuseKey(key_id=worker.key_id, kind=event.kind, detail=event.detail, park_s=park_s))
+        for other in self.workers.values():
+            if other.key_id != worker.key_id:
+                continue
+            if not other.stopping:
+                self._tell_to_stop(other, event.kind.value, out)
+            elif fresh and other.stopping == "drained":
+                # It was let finish its trials; on a refused key every one of them would only be refused.
+                out.append(ev.StopWorker(worker_id=other.worker_id, now=True))
+
+    def _tell_to_stop(self, worker: WorkerState, reason: str, out: list[ev.Command], *, now: bool = True) -> None:
+        worker.stopping = reason
+        out.append(ev.StopWorker(worker_id=worker.worker_id, now=now))
+
+    def _on_denied(self, event: ev.LeaseDenied, now_s: float, out: list[ev.Command]) -> None:
+        worker = self._worker(event)
+        self.keys[worker.key_id].denied_until_s = now_s + DENIED_RETRY_S
+        self._remove(worker, out)
+
+    def _remove(self, worker: WorkerState, out: list[ev.Command]) -> None:
+        state = self.shards[worker.shard_id]
+        for trial_id in sorted(worker.running, reverse=True):
+            self._requeue(state, trial_id, out)
+        worker.running.clear()
+        state.workers.remove(worker.worker_id)
+        del self.workers[worker.worker_id]
+
+    def _on_exit(self, event: ev.WorkerExited, now_s: float, at: str, out: list[ev.Command]) -> None:
+        worker = self._worker(event)
+        state = self.shards[worker.shard_id]
+        # A worker that we killed in a request it was to give up is nobody's crash; one that hung is.
+        if not worker.stopping or (worker.stopping == "stall" and worker.running):
+            self._count_crash(event, worker, state, now_s, at, out)
+        if not worker.released:
+            out.append(ev.Release(worker_id=worker.worker_id, reason=worker.stopping or "crash"))
+        self._remove(worker, out)
+
+    def _count_crash(
+        self,
+        event: ev.WorkerExited,
+        worker: WorkerState,
+        state: ShardState,
+        now_s: float,
+        at: str,
+        out: list[ev.Command],
+    ) -> None:
+        out.append(
+            ev.Say(
+                text=f"worker {worker.worker_id} ({state.shard.model} {state.shard.label} on {worker.key_id}) ended"
+                f" with {event.exit_code}; {len(worker.running)} running trials go back to the queue"
+            )
+        )
+        for trial_id in sorted(worker.running):
+            times = self._crashed[trial_id] = self._crashed.get(trial_id, 0) + 1
+            # Only a trial that was alone is surely to blame: thirty innocent ones die with it.
+            if times >= self._rules.crashes_per_trial and len(worker.running) == 1:
+                worker.running.discard(trial_id)
+                state.running -= 1
+                state.invalid += 1
+                done = TrialDone(
+                    trial_id=trial_id, status=TrialStatus.INVALID, ended_at=at, error_class="harness"
+                )
+                out.append(ev.Keep(event=done))
+        self._crash_times.append(now_s)
+        while self._crash_times and self._crash_times[0] <= now_s - self._rules.restart_window_s:
+            self._crash_times.popleft()
+        if len(self._crash_times) > self._rules.restarts and not self._stop:
+            self._stop, self._stop_at_s = "budget", now_s
+            out.append(
+                ev.Say(
+                    text=f"workers crashed more than {self._rules.restarts} times within"
+                    f" {self._rules.restart_window_s:.0f} s; giving up. Finished results are kept;"
+                    " `benchrunner resume` runs the rest"
+                )
+            )
+            for other in self.workers.values():
+                if other is not worker and not other.stopping:
+                    self._tell_to_stop(other, "budget", out)
+
+    def _on_stop(self, event: ev.StopRequested, now_s: float, out: list[ev.Command]) -> None:
+        if event.kill:
+            self._stop = "kill"
+            out += [ev.KillWorker(worker_id=worker_id) for worker_id in self.workers]
+            for worker in self.workers.values():
+                worker.stopping = worker.stopping or "killed"
+            return
+        if not self._stop:
+            self._stop, self._stop_at_s = "drain", now_s
+            for worker in self.workers.values():
+                if not worker.stopping:
+                    self._tell_to_stop(worker, "drained", out, now=False)
+
+    # --- what follows from the state --------------------------------------------------------------------------------
+
+    def _advance(self, now_s: float, at: str, out: list[ev.Command]) -> None:
+        self._enforce_deadlines(now_s, at, out)
+        if not self._stop:
+            # Those who are there are fed first, or a key would join for a trial that the next line hands to another.
+            self._feed(now_s, at, out)
+            if self._grant(now_s, at, out):
+                self._feed(now_s, at, out)
+        self._let_go(at, out)
+        self._maybe_end(now_s, at, out)
+
+    def _enforce_deadlines(self, now_s: float, at: str, out: list[ev.Command]) -> None:
+        if self._stop == "drain" and now_s >= self._stop_at_s + self._rules.drain_s:
+            self._stop = "now"
+            for worker in self.workers.values():
+                out.append(ev.StopWorker(worker_id=worker.worker_id, now=True))
+        for worker in self.workers.values():
+            if worker.stopping not in ("", "drained") or self._stop in ("now", "kill"):
+                if worker.kill_at_s is None:
+                    worker.kill_at_s = now_s + self._rules.kill_after_s
+                elif now_s >= worker.kill_at_s:
+                    worker.kill_at_s = now_s + self._rules.kill_after_s
+                    out.append(ev.KillWorker(worker_id=worker.worker_id))
+            elif not worker.stopping and now_s >= worker.deadline_s:
+                out.append(ev.Say(text=f"worker {worker.worker_id} overran its shard's time and is stopped"))
+                self._tell_to_stop(worker, "stall", out)
+                self._count_stall(worker, at, out)
+
+    def _count_stall(self, worker: WorkerState, at: str, out: list[ev.Command]) -> None:
+        state = self.shards[worker.shard_id]
+        state.fruitless = 0 if worker.ended else state.fruitless + 1
+        if state.fruitless < FRUITLESS_LEASES or state.status == "failed":
+            return
+        # Without this a shard that always stalls would keep the run alive for ever.
+        self._set_status(state, "failed", at, out)
+        out.append(
+            ev.Say(
+                text=f"shard {state.shard.model} {state.shard.label} ended no trial in {state.fruitless} leases; it is"
+                " left for `benchrunner resume`"
+            )
+        )
+        for worker_id in state.workers:
+            if not self.workers[worker_id].stopping:
+                self._tell_to_stop(self.workers[worker_id], "stall", out)
+
+    def _grant(self, now_s: float, at: str, out: list[ev.Command]) -> bool:
+        choice = self._policy.choose(now_s=now_s, shards=self._shard_views(), keys=self._key_views(now_s))
+        for grant in choice.grants:
+            state = self.shards[grant.shard_id]
+            worker_id = f"w{self._worker_count:03d}"
+            self._worker_count += 1
+            timeout_s = self._rules.shard_timeout_s or max(3600.0, 10.0 * self.expected_s(state))
+            self.workers[worker_id] = WorkerState(
+                worker_id=worker_id,
+                shard_id=grant.shard_id,
+                key_id=grant.key_id,
+                started_s=now_s,
+                deadline_s=now_s + timeout_s,
+            )
+            state.workers.append(worker_id)
+            if state.started_s is None:
+                state.started_s = now_s
+            self._set_status(state, "running", at, out)
+            out.append(ev.StartWorker(worker_id=worker_id, shard_id=grant.shard_id, key_id=grant.key_id))
+        return bool(choice.grants)
+
+    def _shard_views(self) -> tuple[ShardView, ...]:
+        views = []
+        for state in self.shards.values():
+            shard = state.shard
+            if state.status == "failed" or shard.provider in self._unreachable:
+                continue
+            live = [self.workers[w] for w in state.workers]
+            views.append(
+                ShardView(
+                    shard_id=shard.shard_id,
+                    position=shard.position,
+                    model=shard.model,
+                    provider=shard.provider,
+                    static_key=shard.key_id,
+                    group=shard.group,
+                    pending=len(state.pending),
+                    running=state.running,
+                    expected_s=self.expected_s(state),
+                    keys=tuple(w.key_id for w in live if not w.stopping),
+                    started_s=state.started_s,
+                    done=not state.pending and not state.running,
+                )
+            )
+        return tuple(views)
+
+    def _key_views(self, now_s: float) -> tuple[KeyView, ...]:
+        models: dict[str, list[str]] = {key_id: [] for key_id in self.keys}
+        for worker in self.workers.values():
+            if not worker.released:
+                models[worker.key_id].append(self.shards[worker.shard_id].shard.model)
+        return tuple(
+            KeyView(
+                key_id=key_id,
+                provider=key.setup.provider,
+                slots=key.setup.slots,
+                models=tuple(models[key_id]),
+                usable=key.usable(now_s),
+            )
+            for key_id, key in self.keys.items()
+        )
+
+    def _feed(self, now_s: float, at: str, out: list[ev.Command]) -> None:
+        waiting = {s.shard.provider for s in self.shards.values() if s.pending and not s.workers}
+        for state in self.shards.values():
+            if not state.pending:
+                continue
+            for worker_id in state.workers:
+                worker = self.workers[worker_id]
+                room = 0 if worker.stopping else self._room(state, worker, now_s, state.shard.provider in waiting)
+                taken = self._take(state, worker, room, self._idle_beside(state, worker))
+                if not taken:
+                    continue
+                worker.running.update(taken)
+                state.running += len(taken)
+                out += [ev.Keep(event=TrialStarted(trial_id=trial_id, started_at=at)) for trial_id in taken]
+                out.append(ev.Assign(worker_id=worker_id, trial_ids=tuple(taken)))
+
+    def _idle_beside(self, state: ShardState, worker: WorkerState) -> int:
+        others = [self.workers[worker_id] for worker_id in state.workers if worker_id != worker.worker_id]
+        return sum(1 for other in others if not other.stopping and not other.running)
+
+    def _take(self, state: ShardState, worker: WorkerState, room: int, idle_beside: int) -> list[str]:
+        """Return trials off the queue for a worker with `room` dialogues.
+
+        After its first it leaves one for each of the shard's `idle_beside` other workers that have none: they were
+        started for it.
+
+        A trial that was running at a crash gets a quarter of the company at each further try, until it runs alone: so
+        the one that crashes its workers is found before it has spent the run's restarts.
+        """
+        taken: list[str] = []
+        crashes = max((self._crashed.get(trial_id, 0) for trial_id in worker.running), default=0)
+        while len(state.pending) > (idle_beside if worker.running or taken else 0):
+            crashes = max(crashes, self._crashed.get(state.pending[0], 0))
+            if len(worker.running) + len(taken) >= min(room, max(1, room >> 2 * crashes)):
+                break
+            taken.append(state.pending.popleft())
+        return taken
+
+    def _room(self, state: ShardState, worker: WorkerState, now_s: float, others_wait: bool) -> int:
+        """Return how many dialogues the worker may have in flight.
+
+        While other shards wait for keys, as many as the model entry says. At the end of a run idle keys will join
+        this shard, and they can only take trials that nobody has begun: so a worker keeps to its fair share as long
+        as that keeps its own key busy.
+        """
+        limit = state.shard.workers
+        if others_wait or not self._policy.joins:
+            return limit
+        keys = sum(
+            1
+            for key in self.keys.values()
+            if key.setup.provider == state.shard.provider and key.usable(now_s) and key.setup.slots
+        )
+        if keys < 2:
+            return limit
+        hold = now_s < worker.started_s + SHARE_HOLD_S
+        if not hold and not self._saturated(worker, now_s):
+            return limit
+        fair = -(-(len(state.pending) + state.running) // keys)
+        return min(limit, max(1, fair))
+
+    def _saturated(self, worker: WorkerState, now_s: float) -> bool:
+        rate_per_s = self.keys[worker.key_id].setup.rate_per_s
+        recent = sum(1 for sent_s in worker.sent_s if sent_s >= now_s - SATURATED_OVER_S)
+        return worker.wait_s > SATURATED_WAIT_S or recent >= SATURATED_SHARE * rate_per_s * SATURATED_OVER_S
+
+    def _let_go(self, at: str, out: list[ev.Command]) -> None:
+        for worker in self.workers.values():
+            state = self.shards[worker.shard_id]
+            if worker.running:
+                continue
+            if not worker.stopping and not state.pending:
+                self._tell_to_stop(worker, "done", out, now=False)
+            if worker.stopping and not worker.released:
+                # Nothing of it runs any more, so the key is free before the process has ended.
+                worker.released = True
+                out.append(ev.Release(worker_id=worker.worker_id, reason=worker.stopping))
+        for state in self.shards.values():
+            if state.status in ("running", "failed") and not state.pending and not state.running:
+                self._set_status(state, "done", at, out)
+
+    def _set_status(self, state: ShardState, status: str, at: str, out: list[ev.Command]) -> None:
+        if state.status != status:
+            state.status = status
+            changed = ShardChanged(
+                run_id=self._run_id, shard_id=state.shard.shard_id, status=status, at=at
+            )
+            out.append(ev.Keep(event=changed))
+
+    def _maybe_end(self, now_s: float, at: str, out: list[ev.Command]) -> None:
+        if self.workers:
+            return
+        left = [s for s in self.shards.values() if s.pending]
+        no_usable_key = False
+        if left and not self._stop:
+            reachable = [s for s in left if s.status != "failed" and s.shard.provider not in self._unreachable]
+            served = {k.setup.provider for k in self.keys.values() if self._serves_again(k, now_s)}
+            if any(s.shard.provider in served for s in reachable):
+                return  # a key is parked or denied for a while, or the policy staggers
+            no_usable_key = bool(reachable)
+        if not left and not any(s.invalid for s in self.shards.values()):
+            status = RunStatus.COMPLETE  # also when a stop came: it found nothing to interrupt
+        elif self.interrupted:
+            status = RunStatus.INTERRUPTED
+        elif no_usable_key:
+            status = RunStatus.FAILED
+        else:
+            status = RunStatus.INCOMPLETE
+        for state in left:
+            if state.status == "running":  # nothing of an ended run may stand as running
+                self._set_status(state, "waiting" if self.interrupted else "failed", at, out)
+        self.ended = ev.End(status=status, no_usable_key=no_usable_key)
+        out.append(self.ended)
+
+    def _serves_again(self, key: KeyState, now_s: float) -> bool:
+        """Return whether the key is worth waiting for: a quota that resets tomorrow is not."""
+        return not key.retired and key.parked_until_s <= now_s + self._rules.longest_park_s

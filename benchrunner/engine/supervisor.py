@@ -1,0 +1,442 @@
+"""The supervisor's loop: plays RunState's commands for real and tells it what happened.
+
+    worker pipes ─┐                         ┌─> Manager: lease, release, retire
+    sentinels ────┼─> wait ─> RunState ─> commands ─> worker pipes, kill
+    signals ──────┘     ▲         │         └─> store: one batch a turn of the loop, then `Recorded` to the workers
+                        └─ Tick ──┘
+
+One thread, the only writer of runs.db. Everything a worker said before it died is read before its death is told. A
+turn of the loop commits what happened in it, and only then lets announced calls leave: a `sent` row exists before the
+request does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchrunner.clock import SystemClock
+from benchrunner.engine import events as ev
+from benchrunner.engine import messages as ms
+from benchrunner.engine.live import LiveFigures, ProgressView
+from benchrunner.engine.local import LocalPool, LocalWorker, wait_any
+from benchrunner.engine.signals import StopSignals
+from benchrunner.engine.state import KeySetup, Rules, RunState
+from benchrunner.policies.base import Policy
+from benchrunner.records import (
+    CallDone,
+    CallSent,
+    Domain,
+    Key,
+    KeyEvent,
+    Lease,
+    LeaseGranted,
+    LeaseReleased,
+    LimitKind,
+    ModelEntry,
+    Outcome,
+    Provider,
+    RunEnded,
+    Shard,
+    StoreEvent,
+    Task,
+    Trial,
+)
+from benchrunner.registry.client import RegistryClient
+from benchrunner.store.writer import RunWriter
+
+TICK_S = 0.05
+"""How often deadlines and the policy are looked at when nothing happens."""
+
+VIEW_EVERY_S = 0.25
+FLUSH_EVERY_S = 0.2
+"""How long a fact that nobody waits for may stay uncommitted."""
+
+END_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """All a supervisor needs to know about a run before its first event."""
+
+    run_id: str
+    shards: Sequence[Shard]
+    trials: Mapping[str, Trial]
+    tasks: Mapping[tuple[str, str], Task]  # by (difficulty, task_id)
+    done: frozenset[str]  # trials an earlier sitting scored
+    providers: Mapping[str, Provider]
+    keys: Mapping[str, Key]
+    models: Mapping[str, ModelEntry]
+    domains: Mapping[tuple[str, str], tuple[Domain, ...]]  # by (key_id, model): the key's, the (account, model)'s
+    policy: Policy
+    rules: Rules
+    windows_path: str
+    max_tries: int
+    patience_s: float
+    trial_timeout_s: float
+    suite: str
+    tasks_file: str
+
+
+@dataclass(slots=True)
+class Hand:
+    """A worker at work: its process, its lease, and the numbers of its calls."""
+
+    worker: LocalWorker
+    lease: Lease
+    shard: Shard
+    calls: dict[int, int] = field(default_factory=dict)  # the worker's ref -> call_id
+    unrecorded: list[int] = field(default_factory=list)  # announced, not yet committed
+
+
+class Supervisor:
+    """Runs one plan to its end. `run` once."""
+
+    def __init__(
+        self,
+        *,
+        plan: RunPlan,
+        writer: RunWriter,
+        registry: RegistryClient,
+        pool: LocalPool,
+        view: ProgressView,
+        figures: LiveFigures,
+        clock: SystemClock,
+        signals: StopSignals,
+    ) -> None:
+        """Take what the launcher started; the supervisor ends the workers, the launcher the rest."""
+        self._plan, self._writer, self._registry, self._pool = plan, writer, registry, pool
+        self._view, self._figures, self._clock, self._signals = view, figures, clock, signals
+        self._shards = {shard.shard_id: shard for shard in plan.shards}
+        self.state = RunState(
+            run_id=plan.run_id,
+            shards=plan.shards,
+            keys=[key_setup(key) for key in plan.keys.values()],
+            policy=plan.policy,
+            rules=plan.rules,
+            done=plan.done,
+        )
+        self._hands: dict[str, Hand] = {}
+        self._departed: dict[str, Hand] = {}  # those whose death is just being told
+        self._buffer: list[StoreEvent] = []
+        self._queue: list[ev.Event] = []
+        self._flushed_s = self._viewed_s = self._ticked_s = 0.0
+        self._signals_seen = 0
+
+    def run(self) -> ev.End:
+        """Return how the run ended; every worker has ended and every fact is committed by then.
+
+        Raises StoreError when runs.db refuses a write; the workers are ended then too.
+        """
+        try:
+            self._tell(ev.Tick())
+            while self.state.ended is None:
+                self._turn()
+            ended = self.state.ended
+            self._buffer.append(
+                RunEnded(run_id=self._plan.run_id, status=ended.status, ended_at=self._clock.utc())
+            )
+            self._flush()
+            return ended
+        finally:
+            self._end_workers()
+            self._show(self._clock.now_s())
+
+    # --- one turn of the loop ---------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        by_pipe = {id(hand.worker.pipe): (wid, hand) for wid, hand in self._hands.items()}
+        sentinels = {hand.worker.process.sentinel: (wid, hand) for wid, hand in self._hands.items()}
+        waitables = [self._signals.waker, *(hand.worker.pipe for _, hand in by_pipe.values()), *sentinels]
+        dead: list[tuple[str, Hand]] = []
+        for ready in wait_any(waitables, TICK_S):
+            if id(ready) in by_pipe:
+                worker_id, hand = by_pipe[id(ready)]
+                self._hear(worker_id, hand)
+            elif ready in sentinels:
+                dead.append(sentinels[ready])
+        for worker_id, hand in dead:
+            self._mourn(worker_id, hand)
+        self._mind_signals()
+        now_s = self._clock.now_s()
+        if now_s - self._ticked_s >= TICK_S:
+            self._ticked_s = now_s
+            self._tell(ev.Tick())
+        if any(hand.unrecorded for hand in self._hands.values()) or (
+            self._buffer and now_s - self._flushed_s >= FLUSH_EVERY_S
+        ):
+            self._flush()
+        if now_s - self._viewed_s >= VIEW_EVERY_S:
+            self._show(now_s)
+
+    def _mind_signals(self) -> None:
+        self._signals.drain_waker()
+        while self._signals_seen < self._signals.count:
+            self._signals_seen += 1
+            kill = self._signals_seen > 1
+            self._view.line(
+                "stopping at once; running trials go back to the queue"
+                if kill
+                else f"stopping: running trials may go on for {self._plan.rules.drain_s:.0f} s (again: stop at once)"
+            )
+            self._tell(ev.StopRequested(kill=kill))
+
+    def _hear(self, worker_id: str, hand: Hand) -> None:
+        for message in hand.worker.receive():
+            match message:
+                case ms.Sending():
+                    self._announce(worker_id, hand, message)
+                case ms.CallEnded():
+                    self._note_call(worker_id, hand, message)
+                case ms.TrialEnded():
+                    self._tell(
+                        ev.TrialFinished(
+                            worker_id=worker_id,
+                            trial_id=message.trial_id,
+                            status=message.status,
+                            score=message.score,
+                            cause=message.cause,
+                            detail=message.detail,
+                            turns=message.turns,
+                        )
+                    )
+                case ms.TrialReturned():
+                    self._tell(ev.TrialHandedBack(worker_id=worker_id, trial_id=message.trial_id))
+                case ms.KeyRefused():
+                    self._tell(
+                        ev.KeyTrouble(
+                            worker_id=worker_id, kind=message.kind, detail=message.detail, park_s=message.park_s
+                        )
+                    )
+                case ms.WorkerFailed():
+                    for text in (f"worker {worker_id} failed:", *message.detail.splitlines()):
+                        self._view.line(text)
+                case ms.Ready():
+                    pass
+                case _:
+                    raise ms.ProtocolError(f"a supervisor does not take {message!r}"[:200])
+
+    def _announce(self, worker_id: str, hand: Hand, message: ms.Sending) -> None:
+        call_id = self._writer.next_call_id()
+        hand.calls[message.ref] = call_id
+        hand.unrecorded.append(message.ref)
+        self._buffer.append(
+            CallSent(
+                call_id=call_id,
+                run_id=self._plan.run_id,
+                trial_id=message.trial_id,
+                turn=message.turn,
+                attempt=message.attempt,
+                key_id=hand.lease.key_id,
+                model=hand.lease.model,
+                deployment=message.deployment,
+                sent_at=message.sent_at,
+                wait_window_s=message.wait_window_s,
+                backoff_s=message.backoff_s,
+            )
+        )
+        self._figures.sent(hand.lease.key_id, self._clock.now_s())
+        self._tell(ev.CallLeaves(worker_id=worker_id, wait_window_s=message.wait_window_s))
+
+    def _note_call(self, worker_id: str, hand: Hand, message: ms.CallEnded) -> None:
+        self._buffer.append(
+            CallDone(
+                call_id=hand.calls.pop(message.ref),
+                outcome=message.outcome,
+                sent_at=message.sent_at,
+                wait_window_s=message.wait_window_s,
+                backoff_s=message.backoff_s,
+                latency_s=message.latency_s,
+                http_status=message.http_status,
+                provider_code=message.provider_code,
+                prompt_tokens=message.prompt_tokens,
+                completion_tokens=message.completion_tokens,
+                finish_reason=message.finish_reason,
+                retry_after_s=message.retry_after_s,
+            )
+        )
+        self._figures.ended(hand.lease.key_id, message, self._clock.now_s())
+        if message.paused_domain:
+            detail = f"{message.outcome}: {message.detail}" if message.detail else str(message.outcome)
+            self._key_event(message.paused_domain, "pause", detail, is_domain=True)
+        self._tell(ev.CallFinished(worker_id=worker_id, outcome=message.outcome, latency_s=message.latency_s))
+
+    def _key_event(self, subject: str, kind: str, detail: str, *, is_domain: bool = False) -> None:
+        self._buffer.append(
+            KeyEvent(
+                run_id=self._plan.run_id,
+                subject=subject,
+                is_domain=is_domain,
+                at=self._clock.utc(),
+                kind=kind,
+                detail=detail,
+            )
+        )
+
+    def _mourn(self, worker_id: str, hand: Hand) -> None:
+        """Read a dead worker's last words, then tell of its death."""
+        self._hear(worker_id, hand)
+        hand.worker.close()
+        del self._hands[worker_id]
+        code = hand.worker.exit_code()
+        self._departed[worker_id] = hand
+        self._tell(ev.WorkerExited(worker_id=worker_id, exit_code=code if code is not None else -1))
+        del self._departed[worker_id]
+
+    # --- events in, commands out ------------------------------------------------------------------------------------
+
+    def _tell(self, event: ev.Event) -> None:
+        """Hand `event` to RunState and play what it commands, and what follows from that."""
+        self._queue.append(event)
+        if len(self._queue) > 1:
+            return  # a command being played raised this event: it waits its turn
+        while self._queue:
+            for command in self.state.handle(self._queue[0], self._clock.now_s(), self._clock.utc()):
+                self._play(command)
+            self._queue.pop(0)
+
+    def _play(self, command: ev.Command) -> None:
+        match command:
+            case ev.Keep():
+                self._buffer.append(command.event)
+            case ev.Assign():
+                self._assign(command)
+            case ev.StartWorker():
+                self._start(command)
+            case ev.StopWorker():
+                if (hand := self._hands.get(command.worker_id)) is not None:
+                    hand.worker.send([ms.Stop(now=command.now)])
+            case ev.KillWorker():
+                if (hand := self._hands.get(command.worker_id)) is not None:
+                    hand.worker.kill()
+            case ev.Release():
+                # The dead are released too; a worker whose lease was denied has nothing to give back.
+                holder = self._hands.get(command.worker_id) or self._departed.get(command.worker_id)
+                if holder is not None:
+                    self._release(holder, command.reason)
+            case ev.RefuseKey():
+                self._refuse(command)
+            case ev.Say():
+                self._view.line(command.text)
+            case ev.End():
+                pass
+
+    def _start(self, command: ev.StartWorker) -> None:
+        plan, shard, key = self._plan, self._shards[command.shard_id], self._plan.keys[command.key_id]
+        worker = self._pool.take()
+        lease = self._registry.lease(
+            key.key_id,
+            model=shard.model,
+            shard_id=shard.shard_id,
+            holder=f"{plan.run_id}/{shard.shard_id}/{command.worker_id}",
+            pid=worker.pid,
+            pid_started_s=worker.started_s(),
+            counted=plan.policy.managed,
+        )
+        if lease is None:
+            self._pool.put_back(worker)
+            self._tell(ev.LeaseDenied(worker_id=command.worker_id))
+            return
+        self._hands[command.worker_id] = Hand(worker=worker, lease=lease, shard=shard)
+        managed = plan.policy.managed
+        worker.send(
+            [
+                ms.Begin(
+                    run_id=plan.run_id,
+                    lease=lease,
+                    provider=plan.providers[shard.provider],
+                    key=key,
+                    model=plan.models[shard.model],
+                    domains=plan.domains[key.key_id, shard.model] if managed else (),
+                    windows_path=plan.windows_path if managed else "",
+                    pace_qps=shard.pace_qps,
+                    max_tries=plan.max_tries,
+                    patience_s=plan.patience_s,
+                    trial_timeout_s=plan.trial_timeout_s,
+                    suite=plan.suite,
+                    tasks_file=plan.tasks_file,
+                )
+            ]
+        )
+        self._buffer.append(
+            LeaseGranted(
+                run_id=plan.run_id,
+                shard_id=shard.shard_id,
+                key_id=key.key_id,
+                worker_pid=worker.pid,
+                fence=lease.fence,
+                granted_at=self._clock.utc(),
+            )
+        )
+        waiting = sum(1 for state in self.state.shards.values() if state.pending and not state.workers)
+        self._pool.prepare(waiting)
+
+    def _assign(self, command: ev.Assign) -> None:
+        hand = self._hands.get(command.worker_id)
+        if hand is None:
+            return  # its lease was denied in this very batch; LeaseDenied puts the trials back
+        orders = []
+        for trial_id in command.trial_ids:
+            trial = self._plan.trials[trial_id]
+            task = self._plan.tasks[trial.condition.difficulty, trial.task_id]
+            orders.append(ms.Order(trial=trial, task=task))
+        hand.worker.send(orders)
+
+    def _release(self, hand: Hand, reason: str) -> None:
+        self._registry.release(hand.lease.key_id, hand.lease.fence)
+        self._buffer.append(
+            LeaseReleased(
+                run_id=self._plan.run_id,
+                key_id=hand.lease.key_id,
+                fence=hand.lease.fence,
+                released_at=self._clock.utc(),
+                reason=reason,
+            )
+        )
+
+    def _refuse(self, command: ev.RefuseKey) -> None:
+        if command.kind is Outcome.AUTH:
+            self._registry.retire(command.key_id, command.detail)
+            self._key_event(command.key_id, "retire", command.detail)
+            self._view.line(f"key {command.key_id} is refused and retired for this run: {command.detail}")
+        else:
+            self._registry.park(command.key_id, self._clock.now_s() + command.park_s, command.detail)
+            self._key_event(command.key_id, "park", command.detail)
+            self._view.line(f"key {command.key_id} has no quota left and is parked: {command.detail}")
+
+    # --- store and view ---------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        if self._buffer:
+            self._writer.record(self._buffer)
+            self._buffer = []
+        self._flushed_s = self._clock.now_s()
+        for hand in self._hands.values():
+            if hand.unrecorded:
+                refs, hand.unrecorded = tuple(hand.unrecorded), []
+                hand.worker.send([ms.Recorded(refs=refs)])
+
+    def _show(self, now_s: float) -> None:
+        self._viewed_s = now_s
+        self._view.update(self._figures.snapshot(self.state, now_s))
+
+    def _end_workers(self) -> None:
+        for hand in self._hands.values():
+            hand.worker.kill()
+        deadline_s = self._clock.now_s() + END_WAIT_S
+        while self._hands and self._clock.now_s() < deadline_s:
+            sentinels = {hand.worker.process.sentinel: wid for wid, hand in self._hands.items()}
+            for ready in wait_any(list(sentinels), END_WAIT_S):
+                hand = self._hands.pop(sentinels[ready])
+                hand.worker.close()
+                self._registry.release(hand.lease.key_id, hand.lease.fence)
+
+
+def key_setup(key: Key) -> KeySetup:
+    """Return the key as RunState knows it: without its secret, its request windows as one rate."""
+    rates = [limit.amount / limit.per_s for limit in key.limits if limit.kind is LimitKind.REQUESTS]
+    return KeySetup(
+        key_id=key.key_id, provider=key.provider, slots=key.slots, rate_per_s=min(rates, default=float("inf"))
+    )
+
+

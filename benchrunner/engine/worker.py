@@ -1,0 +1,229 @@
+"""A worker process: serves one shard under one lease with a handful of dialogue threads, and owns nothing.
+
+    supervisor ══ pipe ══> main thread ── orders ──> inbox ──> dialogue threads (trial by trial)
+        ▲                       │ Recorded ───────────────────> the thread whose call it is
+        └══════ pipe ═══════════╪══════════════════════════════ Sending, CallEnded, TrialEnded (one write lock)
+                                └ end of file: the supervisor is gone -> the process ends at once
+
+The main thread never writes to the pipe while it reads, so the two ends cannot wait for each other. SIGINT and SIGTERM
+are ignored: the supervisor hears them and says what to do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import random
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchrunner.clock import SystemClock
+from benchrunner.engine import messages as ms
+from benchrunner.engine.calls import Caller, Gate, HandBack, TimeBudget, TrialLost
+from benchrunner.engine.gates import PaceGate, PermitGate
+from benchrunner.providers.chat import HttpChatProvider
+from benchrunner.records import TrialStatus
+from benchrunner.registry.shared_windows import SharedWindows
+from benchrunner.suites import load_suite
+from benchrunner.suites.base import Suite
+
+ORPHANED, FAILED = 70, 71
+"""Exit codes of a worker whose supervisor is gone, and of one that met a bug."""
+
+
+def run_worker(pipe: Any) -> None:
+    """Serve until told to stop. The process entry point; `pipe` is its end of a multiprocess connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    worker: Worker | None = None
+    try:
+        first = ms.decode(pipe.recv_bytes())
+        if not isinstance(first[0], ms.Begin):
+            return  # a spare that was never needed is told so by a Stop
+        worker = Worker(first[0], pipe)
+        worker.serve(first[1:])
+    except (EOFError, ConnectionError):
+        # The supervisor died. Threads may sit in a socket for minutes, so leave without them.
+        if worker is not None:
+            worker.abandon()
+        os._exit(ORPHANED)
+    except Exception:  # noqa: BLE001 - the worker's catch-all: the supervisor must hear of a bug and decide
+        pipe.send_bytes(ms.encode([ms.WorkerFailed(detail=traceback.format_exc(limit=8))]))
+        os._exit(FAILED)
+    os._exit(0)
+
+
+class Worker:
+    """The threads of one worker and what they share."""
+
+    def __init__(self, begin: ms.Begin, pipe: Any) -> None:
+        """Set up for `begin`; threads start with the first orders."""
+        self._begin, self._pipe = begin, pipe
+        self._clock = SystemClock()
+        self._write = threading.Lock()  # keeps packets whole: one writer at a time on the pipe
+        self._inbox: queue.SimpleQueue[ms.Order | None] = queue.SimpleQueue()
+        self._refs = itertools.count(1)
+        self._awaited: dict[int, queue.SimpleQueue[bool]] = {}
+        self._hand_back = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._finisher_started = False
+        self._load = 0  # trials handed in and not yet ended; read and changed under `_write`
+        self._suite: Suite = load_suite(begin.suite, begin.tasks_file or None)
+        self._provider = HttpChatProvider(begin.provider, clock=self._clock)
+        self._windows: SharedWindows | None = None
+        self._gate: Gate
+        if begin.windows_path:
+            self._windows = SharedWindows(Path(begin.windows_path), self._clock)
+            self._windows.register(begin.domains)
+            self._gate = PermitGate(self._windows, begin.domains, self._clock)
+        else:
+            self._gate = PaceGate(begin.pace_qps, self._clock)
+
+    def serve(self, first: list[ms.Message]) -> None:
+        """Read messages until Stop has been said and every running trial has ended."""
+        self._tell(ms.Ready(pid=os.getpid()))
+        messages = first
+        while True:
+            for message in messages:
+                match message:
+                    case ms.Order():
+                        self._take(message)
+                    case ms.Recorded():
+                        for ref in message.refs:
+                            waiting = self._awaited.pop(ref, None)
+                            if waiting is not None:
+                                waiting.put(True)
+                    case ms.Stop():
+                        if message.now:
+                            self._hand_back.set()
+                        if not self._finisher_started:
+                            self._start_finisher()
+                    case _:
+                        raise ms.ProtocolError(f"a worker does not take {message!r}"[:200])
+            messages = ms.decode(self._pipe.recv_bytes())
+
+    def _start_finisher(self) -> None:
+        self._finisher_started = True
+        for _ in self._threads:
+            self._inbox.put(None)
+        threading.Thread(target=self._finish, name="finisher", daemon=True).start()
+
+    def _finish(self) -> None:
+        for thread in self._threads:
+            thread.join()
+        self._provider.close()
+        if self._windows is not None:
+            self._windows.close()
+        os._exit(0)
+
+    def abandon(self) -> None:
+        """Make running dialogues stop before their next call. The supervisor is gone; nobody hears of it."""
+        self._hand_back.set()
+
+    def _take(self, order: ms.Order) -> None:
+        with self._write:
+            self._load += 1
+            wanted = self._load
+        self._inbox.put(order)
+        if wanted > len(self._threads):
+            # Daemon threads: one stuck in a socket must not keep a process that was told to end.
+            thread = threading.Thread(
+                target=self._dialogues, name=f"dialogue-{len(self._threads)}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    # --- dialogue threads -------------------------------------------------------------------------------------------
+
+    def _dialogues(self) -> None:
+        acknowledged: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        caller = Caller(
+            begin=self._begin,
+            provider=self._provider,
+            gate=self._gate,
+            clock=self._clock,
+            tell=self._tell,
+            next_ref=self._register(acknowledged),
+            recorded=self._wait_recorded(acknowledged),
+            stopped=self._stopped,
+        )
+        try:
+            while (order := self._inbox.get()) is not None:
+                self._run(order, caller)
+        except (EOFError, ConnectionError, OSError):
+            os._exit(ORPHANED)
+        except Exception:  # noqa: BLE001 - a bug in a thread ends the worker: a silent one would hang the shard
+            self._tell(ms.WorkerFailed(detail=traceback.format_exc(limit=8)))
+            os._exit(FAILED)
+
+    def _register(self, acknowledged: queue.SimpleQueue[bool]) -> Callable[[], int]:
+        def next_ref() -> int:
+            ref = next(self._refs)
+            self._awaited[ref] = acknowledged
+            return ref
+
+        return next_ref
+
+    def _wait_recorded(self, acknowledged: queue.SimpleQueue[bool]) -> Callable[[int, float], bool]:
+        def recorded(ref: int, deadline_s: float) -> bool:
+            try:
+                return acknowledged.get(timeout=deadline_s)
+            except queue.Empty:
+                self._awaited.pop(ref, None)
+                return False
+
+        return recorded
+
+    def _stopped(self, seconds: float) -> bool:
+        return self._hand_back.wait(seconds) if seconds > 0 else self._hand_back.is_set()
+
+    def _run(self, order: ms.Order, caller: Caller) -> None:
+        trial = order.trial
+        budget = TimeBudget(limit_s=self._begin.trial_timeout_s)
+        rng = random.Random(trial.seed)
+        turns = 0
+        ended: ms.Message
+        dialogue = self._suite.dialogue(trial, order.task, protocol=self._begin.model.protocol)
+        try:
+            request = next(dialogue)
+            while True:
+                reply = caller.call(request, trial_id=trial.trial_id, turn=turns, budget=budget, rng=rng)
+                turns += 1
+                request = dialogue.send(reply)
+        except StopIteration as stop:
+            ended = ms.TrialEnded(
+                trial_id=trial.trial_id,
+                status=TrialStatus.SCORED,
+                score=stop.value,
+                cause=stop.value.error_class,
+                detail="",
+                turns=turns,
+            )
+        except HandBack:
+            ended = ms.TrialReturned(trial_id=trial.trial_id)
+        except TrialLost as lost:
+            ended = ms.TrialEnded(
+                trial_id=trial.trial_id,
+                status=TrialStatus.INVALID,
+                score=None,
+                cause=lost.cause,
+                detail=lost.detail,
+                turns=turns,
+            )
+        finally:
+            dialogue.close()
+        with self._write:
+            self._load -= 1
+        self._tell(ended)
+
+    def _tell(self, message: ms.Message) -> None:
+        packet = ms.encode([message])
+        with self._write:
+            self._pipe.send_bytes(packet)
+
+
