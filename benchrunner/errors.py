@@ -43,6 +43,12 @@ class StoreError(BenchrunnerError):
     exit_code = 2
 
 
+class StoreLost(StoreError):
+    """runs.db went on refusing writes while a run was under way; what was committed stays, the run can be resumed."""
+
+    exit_code = 1
+
+
 class StateError(BenchrunnerError):
     """The machine-wide state directory or a file in it cannot be trusted or used."""
 
@@ -85,6 +91,10 @@ class InvalidTransition(BenchrunnerError):
 
     def __str__(self) -> str:
         return f"{self.event} does not fit {self.state}; before it: " + " | ".join(self.story[-8:])
+
+
+class EngineError(BenchrunnerError):
+    """Workers cannot be started; what was finished is kept."""
 
 
 class SimulatorError(BenchrunnerError):

@@ -20,8 +20,6 @@ from benchrunner.registry.state_dir import windows_path
 from benchrunner.reporting.tables import Column, table
 from benchrunner.reporting.wording import backend_mark, count_text, duration_text
 
-MACHINE = "machine"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveRun:
@@ -41,8 +39,11 @@ class Keyring:
     runs: tuple[LiveRun, ...]
 
 
-def look() -> Keyring:
-    """Return every key as it stands now. Raises StateError where the state directory cannot be trusted."""
+def look(*, idle_too: bool) -> Keyring:
+    """Return every key as it stands now. Raises StateError where the state directory cannot be trusted.
+
+    Of the machine-wide windows only those in use, unless `idle_too`.
+    """
     runs = []
     for directory in live_runs():
         try:
@@ -58,7 +59,16 @@ def look() -> Keyring:
                 domains=_read(own),
             )
         )
-    return Keyring(domains=_read(windows_path()), runs=tuple(runs))
+    machine_wide = _read(windows_path())
+    return Keyring(
+        domains=machine_wide if idle_too else tuple(filter(is_in_use, machine_wide)),
+        runs=tuple(runs),
+    )
+
+
+def is_in_use(domain: DomainUse) -> bool:
+    """Return whether anything counts, waits or is held back in the domain now."""
+    return domain.waiting > 0 or domain.paused_for_s > 0 or any(window.used for window in domain.windows)
 
 
 def _read(path: Path) -> tuple[DomainUse, ...]:
@@ -71,6 +81,10 @@ def _read(path: Path) -> tuple[DomainUse, ...]:
         windows.close()
 
 
+def _place(domain: DomainUse) -> tuple[bool, str]:
+    return "/" in domain.label, domain.label  # keys first, then (account, model) pairs
+
+
 def key_parts(keyring: Keyring) -> list[RenderableType]:
     """Return the tables of `benchrunner keys`."""
     parts: list[RenderableType] = []
@@ -81,7 +95,7 @@ def key_parts(keyring: Keyring) -> list[RenderableType]:
             parts.append(_windows(f"{mark}Windows of run {run.run_id}", run.domains))
     if keyring.domains:
         parts.append(_windows("Windows of this machine's keys", keyring.domains))
-    return parts or [Text("No run is in progress, and no key was used since this machine started.")]
+    return parts or [Text("No run is in progress, and no key is in use.")]
 
 
 def _leases(run: LiveRun, mark: str) -> RenderableType:
@@ -133,6 +147,6 @@ def _windows(title: str, domains: Sequence[DomainUse]) -> RenderableType:
             f"{1000 * domain.margin_s:.0f} ms",
             count_text(domain.granted),
         )
-        for domain in domains
+        for domain in sorted(domains, key=_place)
     )
     return table(title, columns, rows)

@@ -8,8 +8,9 @@ from benchrunner.cli.options import json_option
 
 
 @click.command("keys", short_help="Show every key now, machine-wide.")
+@click.option("--all", "show_all", is_flag=True, help="Also what is idle now, but was used since this machine started.")
 @json_option
-def command(as_json: bool) -> None:
+def command(show_all: bool, as_json: bool) -> None:
     """Show who holds which key, how full its windows are, and what is paused, for all runs on this machine.
 
     Reads only, and costs a running phase nothing.
@@ -24,7 +25,7 @@ def command(as_json: bool) -> None:
     from benchrunner.reporting.console import console_for
     from benchrunner.reporting.tables import show, to_json
 
-    seen = look()
+    seen = look(idle_too=show_all)
     if as_json:
         click.echo(to_json(seen))
         return

@@ -65,7 +65,10 @@ def main() -> None:
         sys.exit(2)
     try:
         code = cli(standalone_mode=False)
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as abort:
+        # click also takes an EOFError for somebody at the keyboard; nobody is asked anything here, so it is a bug.
+        if isinstance(abort.__cause__ or abort.__context__, EOFError):
+            raise
         sys.exit(130)
     except click.ClickException as error:
         error.show()

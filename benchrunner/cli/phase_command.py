@@ -21,6 +21,7 @@ from benchrunner.cli.options import config_option, db_option, json_option, split
 @click.option("--suite", metavar="S", help="The suite that asks.  [default: the config's]")
 @click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The suite's task file.")
 @click.option("--seed", type=int, metavar="N", help="What every random choice follows from.  [default: the config's]")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="S", help="Wait so long for keys other runs hold.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 @db_option
@@ -36,6 +37,7 @@ def command(
     suite: str | None,
     tasks: Path | None,
     seed: int | None,
+    wait: float | None,
     quiet: bool,
     as_json: bool,
     db_path: Path | None,
@@ -45,7 +47,8 @@ def command(
 
     Progress goes to stderr, the summary to stdout. Ctrl-C drains: running trials may finish, the rest is left for
     `benchrunner resume`; a second Ctrl-C ends the run at once. Exit codes: 0 every trial scored; 1 some invalid or
-    not run; 2 wrong input, nothing started; 3 no usable key left; 130 or 143 interrupted.
+    not run; 2 wrong input, nothing started; 3 no usable key left; 75 other runs hold the keys and --wait ran out;
+    130 or 143 interrupted.
 
     \b
     Examples:
@@ -69,5 +72,6 @@ def command(
         tasks=tasks,
         seed=seed,
         db=db_path,
+        wait_s=float("inf") if wait is None else wait,
     )
     return run_phases(names, wishes, config_path=config_path, quiet=quiet, as_json=as_json)

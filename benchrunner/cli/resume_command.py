@@ -11,14 +11,26 @@ from benchrunner.cli.options import config_option, database_path, db_option, jso
 
 @click.command("resume", short_help="Run the rest of an unfinished run.")
 @click.argument("run", required=False)
+@click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The task file the run began with.")
+@click.option("--force", is_flag=True, help="Go on although config or suite changed since.")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="S", help="Wait so long for keys other runs hold.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 @db_option
 @config_option
-def command(run: str | None, quiet: bool, as_json: bool, db_path: Path | None, config_path: Path) -> int:
+def command(
+    run: str | None,
+    tasks: Path | None,
+    force: bool,
+    wait: float | None,
+    quiet: bool,
+    as_json: bool,
+    db_path: Path | None,
+    config_path: Path,
+) -> int:
     """Run what is pending or invalid in RUN (the newest unfinished one when absent); what is scored stays.
 
-    The config must still say what it said when the run began; the difference is shown where it does not.
+    Config and suite must still be what they were when the run began; the difference is shown where they are not.
 
     \b
     Example:
@@ -31,6 +43,13 @@ def command(run: str | None, quiet: bool, as_json: bool, db_path: Path | None, c
     from benchrunner.cli.resuming import request_for
     from benchrunner.cli.running import run_requests
 
-    request, told = request_for(run, database_path(db_path, config_path), config_path)
+    request, told = request_for(
+        run,
+        database_path(db_path, config_path),
+        config_path,
+        tasks=tasks,
+        force=force,
+        wait_s=float("inf") if wait is None else wait,
+    )
     click.echo(told, err=True)
     return run_requests([request], quiet=quiet, as_json=as_json)

@@ -17,14 +17,18 @@ from benchrunner.engine.launch import RunRequest
 from benchrunner.errors import ConfigError, UsageError
 from benchrunner.records import Phase, RunRecord, RunStatus
 from benchrunner.store.queries import RunReader
+from benchrunner.suites import load_suite
 
 SHOWN_DIFFERENCES = 8
 
 
-def request_for(run: str | None, db: Path, config_path: Path) -> tuple[RunRequest, str]:
+def request_for(
+    run: str | None, db: Path, config_path: Path, *, tasks: Path | None, force: bool, wait_s: float
+) -> tuple[RunRequest, str]:
     """Return the request that goes on with the run, and a sentence on what is kept and what is left.
 
-    Raises UsageError when there is nothing to resume, ConfigError when the config says something else than it did.
+    Raises UsageError when there is nothing to resume, ConfigError when config or suite say something else than they
+    did, unless `force`.
     """
     with RunReader.open(db) as reader:
         run_id = reader.newest_unfinished() if run is None else reader.find_run(run).run_id
@@ -35,22 +39,39 @@ def request_for(run: str | None, db: Path, config_path: Path) -> tuple[RunReques
         record = reader.run_record(run_id)
         left = {trial.trial_id for trial in reader.unfinished_trials(run_id)}
         scored = frozenset(trial.trial_id for trial in reader.trials(run_id) if trial.trial_id not in left)
+        last_fence = max((lease.fence for lease in reader.lease_rows(run_id)), default=0)
         in_flight = sum(key.unanswered for key in reader.key_rows(run_id))
-    config, phase = _as_it_was(load_config(config_path, environ=os.environ), record, db)
+    config, phase = _as_it_was(load_config(config_path, environ=os.environ), record, db, tasks, force=force)
     request = RunRequest(
-        config=config, phase=phase, argv=record.argv, batch_id=record.batch_id, resume_of=run_id, done=scored
+        config=config,
+        phase=phase,
+        argv=record.argv,
+        batch_id=record.batch_id,
+        resume_of=run_id,
+        done=scored,
+        last_fence=last_fence,
+        wait_s=wait_s,
     )
     billed = f", in flight when killed {in_flight} (may have been billed twice)" if in_flight else ""
     return request, f"resuming {run_id}: kept {len(scored)}, run {len(left)}{billed}"
 
 
-def _as_it_was(config: Config, record: RunRecord, db: Path) -> tuple[Config, Phase]:
+def _as_it_was(config: Config, record: RunRecord, db: Path, tasks: Path | None, *, force: bool) -> tuple[Config, Phase]:
     """Return config and phase with the run's own wishes put in. Raises ConfigError where they differ all the same."""
     stored = orjson.loads(record.config)
     run, (wished,) = stored["run"], stored["phases"]
     config = replace(
-        config, run=replace(config.run, seed=record.seed, backend=record.backend, suite=run["suite"], db=db)
+        config,
+        run=replace(
+            config.run,
+            seed=record.seed,
+            backend=record.backend,
+            suite=run["suite"],
+            db=db,
+            tasks=tasks or config.run.tasks,
+        ),
     )
+    version = load_suite(config.run.suite, config.run.tasks).version
     phase = replace(
         config.phase(record.phase),
         policy=record.policy,
@@ -58,12 +79,14 @@ def _as_it_was(config: Config, record: RunRecord, db: Path) -> tuple[Config, Pha
         stagger_s=wished["stagger_s"],
         models=tuple(wished["models"]),
     )
-    if config_hash(config, phase) != record.config_hash:
-        now = orjson.loads(config_json(config, phase))
+    if not force and config_hash(config, phase, suite_version=version) != record.config_hash:
+        now = orjson.loads(config_json(config, phase, suite_version=version))
         differences = list(_differences(stored, now, ""))
         more = len(differences) - SHOWN_DIFFERENCES
         shown = [*differences[:SHOWN_DIFFERENCES], *([f"... and {more} more"] if more > 0 else [])]
-        raise ConfigError(f"{config.path} is not what run {record.run_id} began with; it", tuple(shown))
+        raise ConfigError(
+            f"{config.path} is not what run {record.run_id} began with (--force goes on all the same); it", tuple(shown)
+        )
     return config, phase
 
 
@@ -76,5 +99,3 @@ def _differences(was: Any, now: Any, where: str) -> Iterator[str]:
             yield from _differences(one, other, f"{where}[{place}]")
     elif was != now:
         yield f"{where}: was {orjson.dumps(was).decode()[:80]}, is {orjson.dumps(now).decode()[:80]}"
-
-

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +24,7 @@ from benchrunner.policies import make_policy
 from benchrunner.records import Phase, ProgressSnapshot, RunStatus
 from benchrunner.reporting.plain import PlainProgress
 
-COMPLETE, INCOMPLETE, NO_KEY = 0, 1, 3
+COMPLETE, INCOMPLETE, NO_KEY, HELD_ELSEWHERE = 0, 1, 3, 75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Wishes:
     tasks: Path | None = None
     seed: int | None = None
     db: Path | None = None
+    wait_s: float = inf
 
 
 def wished_config(config_path: Path, wishes: Wishes) -> Config:
@@ -75,16 +77,15 @@ def wished_phase(config: Config, name: str, wishes: Wishes) -> Phase:
     )
 
 
-def run_phases(
-    names: Sequence[str], wishes: Wishes, *, config_path: Path, quiet: bool, as_json: bool
-) -> int:
+def run_phases(names: Sequence[str], wishes: Wishes, *, config_path: Path, quiet: bool, as_json: bool) -> int:
     """Run the phases in order and return the exit code: the first run's that did not end complete."""
     config = wished_config(config_path, wishes)
     phases = [wished_phase(config, name, wishes) for name in names]
     clock = SystemClock()
     batch_id = new_run_id("batch", clock.utc())
     requests = [
-        RunRequest(config=config, phase=phase, argv=shlex.join(sys.argv[1:]), batch_id=batch_id) for phase in phases
+        RunRequest(config=config, phase=phase, argv=shlex.join(sys.argv[1:]), batch_id=batch_id, wait_s=wishes.wait_s)
+        for phase in phases
     ]
     return run_requests(requests, quiet=quiet, as_json=as_json)
 
@@ -109,6 +110,8 @@ def exit_code(result: RunResult) -> int:
         return COMPLETE
     if result.status is RunStatus.INTERRUPTED:
         return 128 + (result.signal or signal.SIGINT)
+    if result.held_elsewhere:
+        return HELD_ELSEWHERE
     return NO_KEY if result.no_usable_key else INCOMPLETE
 
 
@@ -152,5 +155,3 @@ def show_result(db: Path, result: RunResult, *, as_json: bool) -> None:
         click.echo(to_json(summary))
     else:
         show(console_for(sys.stdout), summary_parts(summary))
-
-

@@ -16,9 +16,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseDenied:
-    """The registry would not lease the key for this worker; the worker was never started."""
+    """The key could not be leased for this worker, since `by` has it; the worker was never started."""
 
     worker_id: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +170,7 @@ class End:
 
     status: RunStatus
     no_usable_key: bool
+    held_elsewhere: bool = False  # all that is left waits for keys other runs hold, and the wait ran out
 
 
 Command = StartWorker | Assign | StopWorker | KillWorker | Release | RefuseKey | Keep | Say | End

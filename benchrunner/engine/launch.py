@@ -14,6 +14,7 @@ import secrets as random_secrets
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import inf
 
 from benchrunner import __version__
 from benchrunner.clock import SystemClock
@@ -22,6 +23,7 @@ from benchrunner.config.settings import Config
 from benchrunner.config.snapshot import config_hash, config_json
 from benchrunner.engine.backend import EmbeddedBackend
 from benchrunner.engine.forking import named_context
+from benchrunner.engine.leases import LeaseDesk
 from benchrunner.engine.live import LiveFigures, ProgressView
 from benchrunner.engine.local import LocalPool
 from benchrunner.engine.run_dir import WINDOWS_NAME, RunDirectory
@@ -32,14 +34,15 @@ from benchrunner.limits.domains import key_domain, model_domain
 from benchrunner.planning.sharding import plan_phase
 from benchrunner.policies import make_policy
 from benchrunner.records import Domain, Key, ModelEntry, Phase, Provider, RunRecord, RunStatus
-from benchrunner.registry.host import start_host
+from benchrunner.registry.host import Host, start_host
+from benchrunner.registry.key_locks import KeyLocks
 from benchrunner.registry.service import KeyRow
 from benchrunner.registry.shared_windows import SharedWindows
+from benchrunner.registry.state_dir import state_dir
 from benchrunner.registry.state_dir import windows_path as shared_windows_path
 from benchrunner.store.writer import RunWriter
 from benchrunner.suites import load_suite
-
-HOST_STOP_S = 3.0
+from benchrunner.suites.base import Suite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,8 @@ class RunRequest:
     batch_id: str
     resume_of: str = ""  # the run to go on with
     done: frozenset[str] = frozenset()  # its trials that are scored
+    last_fence: int = 0  # the highest its leases had
+    wait_s: float = inf  # how long to wait for keys other runs hold, when nothing else can be done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,7 @@ class RunResult:
     run_id: str
     status: RunStatus
     no_usable_key: bool
+    held_elsewhere: bool  # what is left waits for keys other runs hold, and the wait ran out
     signal: int | None  # the signal that ended it
     first_call_mono_s: float | None
     last_reply_mono_s: float | None
@@ -107,22 +113,43 @@ def launch(
         windows = SharedWindows(windows_path, clock)
         stack.callback(windows.close)
         windows.register(tuple(dict.fromkeys(domain for pair in domains.values() for domain in pair)))
-        host = start_host(
-            context,
-            keys=[KeyRow(key_id=key.key_id, provider=key.provider, slots=key.slots) for key in keys],
-            socket_dir=run_dir.socket_dir(),
-            life_lock=run_dir.lock.path,
+        key_by_id = {key.key_id: key for key in keys}
+        policy = make_policy(
+            phase.policy,
+            order=phase.order.value,
+            stagger_s=phase.stagger_s / (1.0 if live else config.simulator.speed),
+            batch_size=config.run.batch_size,
         )
-        stack.callback(host.stop, HOST_STOP_S)
-        run_dir.open_door(host)
+        rows = [KeyRow(key_id=key.key_id, provider=key.provider, slots=key.slots) for key in keys]
+
+        def start_manager(last_fence: int) -> Host:
+            host = start_host(
+                context,
+                keys=rows,
+                socket_dir=run_dir.socket_dir(),
+                life_lock=run_dir.lock.path,
+                last_fence=last_fence,
+            )
+            run_dir.open_door(host)
+            return host
+
+        desk = LeaseDesk(
+            start=start_manager,
+            keys=key_by_id,
+            counted=policy.managed,
+            # The embedded provider's keys are private to their run: nobody else could hold them.
+            locks=KeyLocks(state_dir() / "leases") if backend is None else None,
+            note=f"run {run_id} (process {os.getpid()})",
+            last_fence=request.last_fence,
+        )
+        stack.callback(desk.close)
         pool = LocalPool(context)
         stack.callback(pool.close)
         pool.prepare(len(plan.shards))
         if request.resume_of:
             writer.reopen_run(run_id, at=clock.utc(), shards=plan.shards)
         else:
-            writer.add_run(_record(request, run_id, clock), plan.shards, plan.trials, tuple(plan.tasks.values()))
-        key_by_id = {key.key_id: key for key in keys}
+            writer.add_run(_record(request, run_id, suite, clock), plan.shards, plan.trials, tuple(plan.tasks.values()))
         key_names = sorted({pair[0].name for pair in domains.values()})
         figures = LiveFigures(
             run_id=run_id,
@@ -150,13 +177,8 @@ def launch(
                 keys=key_by_id,
                 models=models,
                 domains=domains,
-                policy=make_policy(
-                    phase.policy,
-                    order=phase.order.value,
-                    stagger_s=phase.stagger_s / (1.0 if live else config.simulator.speed),
-                    batch_size=config.run.batch_size,
-                ),
-                rules=rules_of(config),
+                policy=policy,
+                rules=rules_of(config, request.wait_s),
                 windows_path=str(windows_path),
                 max_tries=config.run.max_tries,
                 patience_s=config.run.stall_s,
@@ -165,7 +187,7 @@ def launch(
                 tasks_file=str(config.run.tasks or ""),
             ),
             writer=writer,
-            registry=host.client(),
+            desk=desk,
             pool=pool,
             view=view,
             figures=figures,
@@ -177,6 +199,7 @@ def launch(
             run_id=run_id,
             status=ended.status,
             no_usable_key=ended.no_usable_key,
+            held_elsewhere=ended.held_elsewhere,
             signal=signals.first,
             first_call_mono_s=figures.first_call_s,
             last_reply_mono_s=figures.last_reply_s,
@@ -199,7 +222,7 @@ def domains_of(
     }
 
 
-def rules_of(config: Config) -> Rules:
+def rules_of(config: Config, wait_s: float) -> Rules:
     """Return the run's bounds as RunState takes them."""
     run = config.run
     return Rules(
@@ -207,10 +230,11 @@ def rules_of(config: Config) -> Rules:
         restart_window_s=run.restart_window_s,
         shard_timeout_s=run.shard_timeout_s,
         drain_s=run.drain_s,
+        wait_s=wait_s,
     )
 
 
-def _record(request: RunRequest, run_id: str, clock: SystemClock) -> RunRecord:
+def _record(request: RunRequest, run_id: str, suite: Suite, clock: SystemClock) -> RunRecord:
     config, phase = request.config, request.phase
     return RunRecord(
         run_id=run_id,
@@ -220,8 +244,8 @@ def _record(request: RunRequest, run_id: str, clock: SystemClock) -> RunRecord:
         engine="local",
         backend=config.run.backend,
         seed=config.run.seed,
-        config_hash=config_hash(config, phase),
-        config=config_json(config, phase),
+        config_hash=config_hash(config, phase, suite_version=suite.version),
+        config=config_json(config, phase, suite_version=suite.version),
         version=__version__,
         argv=request.argv,
         started_at=clock.utc(),

@@ -8,8 +8,7 @@ The entry point is a top-level function and everything after it is orjson bytes:
 
 from __future__ import annotations
 
-import os
-import signal
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,10 @@ from multiprocess import connection as mp_connection
 
 from benchrunner.engine import messages as ms
 from benchrunner.engine.forking import deaf_children
+from benchrunner.errors import EngineError
 
+FORK_ATTEMPTS = 3
+END_S = 2.0
 SPARES = 3
 """Workers kept forked ahead of need: as many as keys usually come free at once."""
 
@@ -30,6 +32,7 @@ class LocalWorker:
 
     process: Any
     pipe: Any
+    itself: psutil.Process | None  # the very process, not a later one with its pid; None: it was gone at once
 
     @property
     def pid(self) -> int:
@@ -39,10 +42,7 @@ class LocalWorker:
 
     def started_s(self) -> float:
         """Return when the process began, as psutil tells it: what tells it from a later one with its pid."""
-        try:
-            return psutil.Process(self.pid).create_time()
-        except psutil.NoSuchProcess:
-            return 0.0
+        return self.itself.create_time() if self.itself is not None else 0.0
 
     def send(self, messages: Sequence[ms.Message]) -> bool:
         """Write one packet; False when the worker is gone (its sentinel will say so)."""
@@ -63,9 +63,10 @@ class LocalWorker:
         return messages
 
     def kill(self) -> None:
-        """SIGKILL it."""
-        if self.process.is_alive():
-            os.kill(self.pid, signal.SIGKILL)
+        """SIGKILL it, whatever the fork server thinks of it."""
+        if self.itself is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self.itself.kill()
 
     def exit_code(self) -> int | None:
         """Return how it ended, None while it runs."""
@@ -73,8 +74,16 @@ class LocalWorker:
         return code
 
     def close(self) -> None:
-        """Reap the ended process and close the pipe."""
-        self.process.join(5.0)
+        """Make sure that the process has ended, and close the pipe.
+
+        A fork server that was killed reports all its children as ended, though they live on: a worker whose lease is
+        given to another must not send one more request.
+        """
+        self.kill()
+        if self.itself is not None:
+            with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
+                self.itself.wait(END_S)
+        self.process.join(END_S)
         self.pipe.close()
 
 
@@ -92,14 +101,34 @@ class LocalPool:
             self._spares.append(self._fork())
 
     def _fork(self) -> LocalWorker:
+        for attempt in range(1, FORK_ATTEMPTS + 1):
+            try:
+                return self._fork_once()
+            except (EOFError, OSError) as error:
+                # The fork server died under the request; the next one starts it again.
+                if attempt == FORK_ATTEMPTS:
+                    raise EngineError(f"no worker can be started: {error!r}") from error
+        raise AssertionError("the loop above returns or raises")
+
+    def _fork_once(self) -> LocalWorker:
         from benchrunner.engine.worker_entry import enter
 
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=enter, args=(theirs,), name="benchrunner-worker", daemon=True)
-        with deaf_children():
-            process.start()
-        theirs.close()
-        return LocalWorker(process=process, pipe=ours)
+        try:
+            process = self._context.Process(target=enter, args=(theirs,), name="benchrunner-worker", daemon=True)
+            with deaf_children():
+                process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        try:
+            itself = psutil.Process(process.pid)
+            itself.create_time()
+        except psutil.NoSuchProcess:
+            itself = None
+        return LocalWorker(process=process, pipe=ours, itself=itself)
 
     def take(self) -> LocalWorker:
         """Return a worker that waits for its Begin: a spare one if it still lives, else a new one."""
@@ -119,8 +148,7 @@ class LocalPool:
         for spare in self._spares:
             spare.send([ms.Stop(now=True)])
         for spare in self._spares:
-            spare.process.join(2.0)
-            spare.kill()
+            spare.process.join(END_S)
             spare.close()
         self._spares.clear()
 

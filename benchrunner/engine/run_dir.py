@@ -40,6 +40,8 @@ class RunDirectory:
 
     def socket_dir(self) -> Path:
         """Return a private directory whose path is short enough for a unix socket in it."""
+        if self._short is not None:
+            return self._short
         if len(os.fsencode(self.path)) + SOCKET_NAME_BYTES <= ADDRESS_MAX_BYTES:
             return self.path
         self._short = Path(tempfile.mkdtemp(prefix="benchrunner-", dir="/tmp"))

@@ -68,6 +68,7 @@ class Rules:
     restart_window_s: float = 60.0  # ... in this time; one more ends the run incomplete
     crashes_per_trial: int = 2  # a trial that was running at this many crashes is left invalid
     shard_timeout_s: float = 0.0  # how long one lease may last; 0: ten times the expectation, at least an hour
+    wait_s: float = float("inf")  # how long a run that can do nothing else waits for keys other runs hold
     drain_s: float = 20.0  # how long running trials may go on after a stop was asked for
     longest_park_s: float = 900.0  # a run waits for a parked key this long when nothing else is left to do
     kill_after_s: float = 10.0  # how long a worker may take to end once told to at once
@@ -126,6 +127,7 @@ class KeyState:
     parked_until_s: float = 0.0
     parks: int = 0  # times it was parked with no reply in between
     denied_until_s: float = 0.0
+    denied_by: str = ""  # who had it when it was last asked for
 
     def usable(self, now_s: float) -> bool:
         """Return whether a shard may be put on it now."""
@@ -169,6 +171,7 @@ class RunState:
         self._unreachable: set[str] = set()
         self._stop: str = ""  # "" | "drain" | "now" | "kill" | "budget"
         self._stop_at_s = 0.0
+        self._held_up_since_s: float | None = None  # since when other runs' keys are all that could go on
         self._story: deque[str] = deque(maxlen=STORY_LENGTH)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -229,6 +232,8 @@ class RunState:
 
     def _on_call(self, event: ev.CallLeaves, now_s: float) -> None:
         worker = self._worker(event)
+        self._held_up_since_s = None
+        self.keys[worker.key_id].denied_by = ""
         worker.wait_s = event.wait_window_s
         worker.sent_s.append(now_s)
         while worker.sent_s[0] < now_s - SATURATED_OVER_S:
@@ -339,7 +344,13 @@ class RunState:
 
     def _on_denied(self, event: ev.LeaseDenied, now_s: float, out: list[ev.Command]) -> None:
         worker = self._worker(event)
-        self.keys[worker.key_id].denied_until_s = now_s + DENIED_RETRY_S
+        key = self.keys[worker.key_id]
+        key.denied_until_s = now_s + DENIED_RETRY_S
+        if self._held_up_since_s is None:
+            self._held_up_since_s = now_s
+        if event.by != key.denied_by:
+            key.denied_by = event.by
+            out.append(ev.Say(text=f"key {worker.key_id} is held by {event.by or 'another run'}; waiting for it"))
         self._remove(worker, out)
 
     def _remove(self, worker: WorkerState, out: list[ev.Command]) -> None:
@@ -616,13 +627,15 @@ class RunState:
         if self.workers:
             return
         left = [s for s in self.shards.values() if s.pending]
-        no_usable_key = False
+        no_usable_key = held_elsewhere = False
         if left and not self._stop:
             reachable = [s for s in left if s.status != "failed" and s.shard.provider not in self._unreachable]
             served = {k.setup.provider for k in self.keys.values() if self._serves_again(k, now_s)}
-            if any(s.shard.provider in served for s in reachable):
+            since_s = self._held_up_since_s
+            held_elsewhere = since_s is not None and now_s - since_s >= self._rules.wait_s
+            if any(s.shard.provider in served for s in reachable) and not held_elsewhere:
                 return  # a key is parked or denied for a while, or the policy staggers
-            no_usable_key = bool(reachable)
+            no_usable_key = bool(reachable) and not held_elsewhere
         if not left and not any(s.invalid for s in self.shards.values()):
             status = RunStatus.COMPLETE  # also when a stop came: it found nothing to interrupt
         elif self.interrupted:
@@ -634,7 +647,7 @@ class RunState:
         for state in left:
             if state.status == "running":  # nothing of an ended run may stand as running
                 self._set_status(state, "waiting" if self.interrupted else "failed", at, out)
-        self.ended = ev.End(status=status, no_usable_key=no_usable_key)
+        self.ended = ev.End(status=status, no_usable_key=no_usable_key, held_elsewhere=held_elsewhere)
         out.append(self.ended)
 
     def _serves_again(self, key: KeyState, now_s: float) -> bool:

@@ -12,16 +12,19 @@ request does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from benchrunner.clock import SystemClock
 from benchrunner.engine import events as ev
 from benchrunner.engine import messages as ms
+from benchrunner.engine.leases import Holder, LeaseDesk
 from benchrunner.engine.live import LiveFigures, ProgressView
 from benchrunner.engine.local import LocalPool, LocalWorker, wait_any
 from benchrunner.engine.signals import StopSignals
 from benchrunner.engine.state import KeySetup, Rules, RunState
+from benchrunner.errors import RegistryError, StoreError, StoreLost
 from benchrunner.policies.base import Policy
 from benchrunner.records import (
     CallDone,
@@ -42,8 +45,10 @@ from benchrunner.records import (
     Task,
     Trial,
 )
-from benchrunner.registry.client import RegistryClient
+from benchrunner.registry.key_locks import HeldBy
 from benchrunner.store.writer import RunWriter
+
+T = TypeVar("T")
 
 TICK_S = 0.05
 """How often deadlines and the policy are looked at when nothing happens."""
@@ -53,6 +58,11 @@ FLUSH_EVERY_S = 0.2
 """How long a fact that nobody waits for may stay uncommitted."""
 
 END_WAIT_S = 5.0
+
+STORE_PATIENCE_S = 60.0
+"""How long runs.db may refuse writes before the run ends. No call leaves meanwhile: its row could not be kept."""
+
+STORE_RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +107,7 @@ class Supervisor:
         *,
         plan: RunPlan,
         writer: RunWriter,
-        registry: RegistryClient,
+        desk: LeaseDesk,
         pool: LocalPool,
         view: ProgressView,
         figures: LiveFigures,
@@ -105,7 +115,7 @@ class Supervisor:
         signals: StopSignals,
     ) -> None:
         """Take what the launcher started; the supervisor ends the workers, the launcher the rest."""
-        self._plan, self._writer, self._registry, self._pool = plan, writer, registry, pool
+        self._plan, self._writer, self._desk, self._pool = plan, writer, desk, pool
         self._view, self._figures, self._clock, self._signals = view, figures, clock, signals
         self._shards = {shard.shard_id: shard for shard in plan.shards}
         self.state = RunState(
@@ -122,11 +132,14 @@ class Supervisor:
         self._queue: list[ev.Event] = []
         self._flushed_s = self._viewed_s = self._ticked_s = 0.0
         self._signals_seen = 0
+        self._store_down_s: float | None = None  # since when runs.db refuses writes
+        self._told: set[str] = set()  # what was said and need not be said again
 
     def run(self) -> ev.End:
         """Return how the run ended; every worker has ended and every fact is committed by then.
 
-        Raises StoreError when runs.db refuses a write; the workers are ended then too.
+        Raises StoreLost when runs.db goes on refusing writes, RegistryError when no Manager can be kept; the workers
+        are ended then too.
         """
         try:
             self._tell(ev.Tick())
@@ -136,7 +149,8 @@ class Supervisor:
             self._buffer.append(
                 RunEnded(run_id=self._plan.run_id, status=ended.status, ended_at=self._clock.utc())
             )
-            self._flush()
+            while not self._flush():
+                self._clock.sleep_s(STORE_RETRY_S)
             return ended
         finally:
             self._end_workers()
@@ -147,10 +161,12 @@ class Supervisor:
     def _turn(self) -> None:
         by_pipe = {id(hand.worker.pipe): (wid, hand) for wid, hand in self._hands.items()}
         sentinels = {hand.worker.process.sentinel: (wid, hand) for wid, hand in self._hands.items()}
-        waitables = [self._signals.waker, *(hand.worker.pipe for _, hand in by_pipe.values()), *sentinels]
+        pipes = [hand.worker.pipe for _, hand in by_pipe.values()]
         dead: list[tuple[str, Hand]] = []
-        for ready in wait_any(waitables, TICK_S):
-            if id(ready) in by_pipe:
+        for ready in wait_any([self._signals.waker, self._desk.sentinel, *pipes, *sentinels], TICK_S):
+            if ready == self._desk.sentinel:
+                self._revive_registry()
+            elif id(ready) in by_pipe:
                 worker_id, hand = by_pipe[id(ready)]
                 self._hear(worker_id, hand)
             elif ready in sentinels:
@@ -162,9 +178,9 @@ class Supervisor:
         if now_s - self._ticked_s >= TICK_S:
             self._ticked_s = now_s
             self._tell(ev.Tick())
-        if any(hand.unrecorded for hand in self._hands.values()) or (
-            self._buffer and now_s - self._flushed_s >= FLUSH_EVERY_S
-        ):
+        awaited = any(hand.unrecorded for hand in self._hands.values()) and self._store_down_s is None
+        every_s = FLUSH_EVERY_S if self._store_down_s is None else STORE_RETRY_S
+        if awaited or (self._buffer and now_s - self._flushed_s >= every_s):
             self._flush()
         if now_s - self._viewed_s >= VIEW_EVERY_S:
             self._show(now_s)
@@ -313,7 +329,7 @@ class Supervisor:
                 # The dead are released too; a worker whose lease was denied has nothing to give back.
                 holder = self._hands.get(command.worker_id) or self._departed.get(command.worker_id)
                 if holder is not None:
-                    self._release(holder, command.reason)
+                    self._release(command.worker_id, holder, command.reason)
             case ev.RefuseKey():
                 self._refuse(command)
             case ev.Say():
@@ -324,18 +340,17 @@ class Supervisor:
     def _start(self, command: ev.StartWorker) -> None:
         plan, shard, key = self._plan, self._shards[command.shard_id], self._plan.keys[command.key_id]
         worker = self._pool.take()
-        lease = self._registry.lease(
-            key.key_id,
+        holder = Holder(
+            name=self._holder_name(shard.shard_id, command.worker_id),
             model=shard.model,
             shard_id=shard.shard_id,
-            holder=f"{plan.run_id}/{shard.shard_id}/{command.worker_id}",
             pid=worker.pid,
             pid_started_s=worker.started_s(),
-            counted=plan.policy.managed,
         )
-        if lease is None:
+        lease = self._with_registry(lambda: self._desk.lease(key.key_id, holder))
+        if isinstance(lease, HeldBy):
             self._pool.put_back(worker)
-            self._tell(ev.LeaseDenied(worker_id=command.worker_id))
+            self._tell(ev.LeaseDenied(worker_id=command.worker_id, by=lease.note))
             return
         self._hands[command.worker_id] = Hand(worker=worker, lease=lease, shard=shard)
         managed = plan.policy.managed
@@ -358,16 +373,7 @@ class Supervisor:
                 )
             ]
         )
-        self._buffer.append(
-            LeaseGranted(
-                run_id=plan.run_id,
-                shard_id=shard.shard_id,
-                key_id=key.key_id,
-                worker_pid=worker.pid,
-                fence=lease.fence,
-                granted_at=self._clock.utc(),
-            )
-        )
+        self._note_grant(lease, worker.pid)
         waiting = sum(1 for state in self.state.shards.values() if state.pending and not state.workers)
         self._pool.prepare(waiting)
 
@@ -382,39 +388,98 @@ class Supervisor:
             orders.append(ms.Order(trial=trial, task=task))
         hand.worker.send(orders)
 
-    def _release(self, hand: Hand, reason: str) -> None:
-        self._registry.release(hand.lease.key_id, hand.lease.fence)
+    def _holder_name(self, shard_id: str, worker_id: str) -> str:
+        return f"{self._plan.run_id}/{shard_id}/{worker_id}"
+
+    def _release(self, worker_id: str, hand: Hand, reason: str) -> None:
+        name = self._holder_name(hand.shard.shard_id, worker_id)
+        self._with_registry(lambda: self._desk.release(name))
+        self._note_release(hand.lease, reason)
+
+    def _note_release(self, lease: Lease, reason: str) -> None:
         self._buffer.append(
             LeaseReleased(
                 run_id=self._plan.run_id,
-                key_id=hand.lease.key_id,
-                fence=hand.lease.fence,
+                key_id=lease.key_id,
+                fence=lease.fence,
                 released_at=self._clock.utc(),
                 reason=reason,
             )
         )
 
+    def _note_grant(self, lease: Lease, worker_pid: int) -> None:
+        self._buffer.append(
+            LeaseGranted(
+                run_id=self._plan.run_id,
+                shard_id=lease.shard_id,
+                key_id=lease.key_id,
+                worker_pid=worker_pid,
+                fence=lease.fence,
+                granted_at=self._clock.utc(),
+            )
+        )
+
+    def _with_registry(self, ask: Callable[[], T]) -> T:
+        """Return what `ask` returns, asked again of a new Manager if the old one died under it."""
+        try:
+            return ask()
+        except RegistryError:
+            self._revive_registry()
+            return ask()
+
+    def _revive_registry(self) -> None:
+        """Start a new Manager and lease to every live worker anew: a registry that is gone guards nothing."""
+        self._view.line("the Manager that keeps the leases died; a new one takes over")
+        pids = {hand.lease.fence: hand for hand in self._hands.values()}
+        for old, new in self._desk.revive():
+            hand = pids.get(old.fence)
+            self._note_release(old, "manager_lost")
+            self._note_grant(new, hand.worker.pid if hand is not None else 0)
+            if hand is not None:
+                hand.lease = new
+
     def _refuse(self, command: ev.RefuseKey) -> None:
         if command.kind is Outcome.AUTH:
-            self._registry.retire(command.key_id, command.detail)
+            self._with_registry(lambda: self._desk.retire(command.key_id, command.detail))
             self._key_event(command.key_id, "retire", command.detail)
             self._view.line(f"key {command.key_id} is refused and retired for this run: {command.detail}")
         else:
-            self._registry.park(command.key_id, self._clock.now_s() + command.park_s, command.detail)
+            until_s = self._clock.now_s() + command.park_s
+            self._with_registry(lambda: self._desk.park(command.key_id, until_s, command.detail))
             self._key_event(command.key_id, "park", command.detail)
             self._view.line(f"key {command.key_id} has no quota left and is parked: {command.detail}")
 
     # --- store and view ---------------------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        if self._buffer:
-            self._writer.record(self._buffer)
-            self._buffer = []
+    def _flush(self) -> bool:
+        """Commit what happened and let announced calls leave; False when runs.db refuses, to be tried again."""
         self._flushed_s = self._clock.now_s()
+        if self._buffer:
+            try:
+                late = self._writer.record(self._buffer)
+            except StoreError as error:
+                self._bear_store(error)
+                return False
+            self._buffer = []
+            if late:
+                self._view.line(f"{len(late)} late facts not accepted, the first: {late[0]}"[:300])
+        if self._store_down_s is not None:
+            self._store_down_s = None
+            self._view.line("runs.db takes writes again; the run goes on")
         for hand in self._hands.values():
             if hand.unrecorded:
                 refs, hand.unrecorded = tuple(hand.unrecorded), []
                 hand.worker.send([ms.Recorded(refs=refs)])
+        return True
+
+    def _bear_store(self, error: StoreError) -> None:
+        if self._store_down_s is None:
+            self._store_down_s = self._flushed_s
+            self._view.line(f"{error}; no call leaves until it can be kept, trying for {STORE_PATIENCE_S:.0f} s")
+        elif self._flushed_s - self._store_down_s > STORE_PATIENCE_S:
+            raise StoreLost(
+                f"{error}. Nothing committed is lost; mend it and go on with `benchrunner resume {self._plan.run_id}`"
+            ) from error
 
     def _show(self, now_s: float) -> None:
         self._viewed_s = now_s
@@ -429,7 +494,6 @@ class Supervisor:
             for ready in wait_any(list(sentinels), END_WAIT_S):
                 hand = self._hands.pop(sentinels[ready])
                 hand.worker.close()
-                self._registry.release(hand.lease.key_id, hand.lease.fence)
 
 
 def key_setup(key: Key) -> KeySetup:

@@ -87,10 +87,10 @@ class _RegistryManager(BaseManager):  # type: ignore[misc]  # multiprocess ships
 
     _Server = _RegistryServer
 
-    def __init__(self, address: str, authkey: bytes, ctx: Any, keys: tuple[KeyRow, ...]) -> None:
+    def __init__(self, address: str, authkey: bytes, ctx: Any, keys: tuple[KeyRow, ...], last_fence: int) -> None:
         super().__init__(address=address, authkey=authkey, ctx=ctx)
         # Of this object only, not of the class: two hosts in one process keep different keys.
-        self._registry = {TYPE_ID: (partial(KeyRegistry, keys, SystemClock()), None, None, None)}
+        self._registry = {TYPE_ID: (partial(KeyRegistry, keys, SystemClock(), last_fence), None, None, None)}
 
     @property
     def process(self) -> Any:
@@ -133,6 +133,11 @@ class Host:
         """Return a client for any thread of this process; others make `HostClient(address, authkey)`."""
         return self._client
 
+    @property
+    def sentinel(self) -> Any:
+        """Return what becomes ready, for `multiprocess.connection.wait`, when the process ends."""
+        return self._process.sentinel
+
     def alive(self) -> bool:
         """Return whether the process is there. Of the starting process only, like `stop`."""
         return bool(self._process.is_alive())
@@ -160,11 +165,13 @@ class Host:
             return  # it ended, or was killed, before it could answer; `stop` sees that for itself
 
 
-def start_host(ctx: Any, *, keys: Sequence[KeyRow], socket_dir: Path, life_lock: Path) -> Host:
+def start_host(
+    ctx: Any, *, keys: Sequence[KeyRow], socket_dir: Path, life_lock: Path, last_fence: int = 0
+) -> Host:
     """Return a started Manager with these keys, reachable once this returns.
 
     `ctx` is a named `forkserver` or `spawn` context; `socket_dir` a short path, this user's alone (0700); `life_lock`
-    the file of a LifeLock that the caller holds. Raises StateError for a directory that others may enter, and
+    the file of a LifeLock that the caller holds; fences go on from `last_fence`. Raises StateError for a directory that others may enter, and
     RegistryError for the rest, a Manager that does not come up included.
     """
     if ctx.get_start_method() == "fork":
@@ -174,7 +181,7 @@ def start_host(ctx: Any, *, keys: Sequence[KeyRow], socket_dir: Path, life_lock:
         raise RegistryError(f"nobody holds the life lock {life_lock}; take a LifeLock before starting the Manager")
     address = str(_socket_path(socket_dir))
     authkey = secrets.token_bytes(32)
-    manager = _RegistryManager(address, authkey, ctx, tuple(keys))
+    manager = _RegistryManager(address, authkey, ctx, tuple(keys), last_fence)
     try:
         manager.start(_begin, (str(life_lock), address))
     except (OSError, EOFError) as fault:

@@ -82,10 +82,13 @@ class KeyRegistry:
     for the same model: one worker on one slot is what a limit per key can be reasoned about with.
     """
 
-    def __init__(self, keys: Iterable[KeyRow], clock: Clock) -> None:
-        """Hold `keys`, all usable and free. Raises RegistryError for a key named twice or a negative slot count."""
+    def __init__(self, keys: Iterable[KeyRow], clock: Clock, last_fence: int = 0) -> None:
+        """Hold `keys`, all usable and free; fences go on from `last_fence`.
+
+        Raises RegistryError for a key named twice or a negative slot count.
+        """
         self._clock = clock
-        self._last_fence = 0
+        self._last_fence = last_fence
         self._keys: dict[str, _KeyState] = {}
         for row in keys:
             if row.key_id in self._keys:
