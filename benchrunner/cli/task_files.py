@@ -15,7 +15,7 @@ from benchrunner.config.load import load_config
 from benchrunner.config.schema import RunTable
 from benchrunner.errors import SuiteError, UsageError, did_you_mean
 from benchrunner.reporting.tables import Column, table, to_json
-from benchrunner.suites.jsonl import parse_questions, scorer_counts
+from benchrunner.suites.questions import parse_questions, scorer_counts
 from benchrunner.suites.task_faults import read_task_file
 from benchrunner.suites.workflow.field_format import encode_library, generate_library
 from benchrunner.suites.workflow.importer import ImportedTask, parse_library

@@ -25,7 +25,7 @@ def command() -> None:
 
 @command.command("check", short_help="Tell what a task file holds, or all that is wrong with it.")
 @click.argument("file", type=_FILE)
-@click.option("--registry", type=_FILE, metavar="FILE", help="A tool registry of the field's; its aliases are resolved.")
+@click.option("--registry", type=_FILE, metavar="FILE", help="A registry of the field's; its aliases are resolved.")
 @click.option(
     "--suite",
     type=click.Choice(["workflow", "jsonl"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +51,15 @@ def read_task_file(path: Path) -> bytes:
         line = data.count(b"\n", 0, error.start) + 1
         raise SuiteError(f"{path}: line {line} is not UTF-8 text (byte {error.start} of the file)") from error
     return data.removeprefix(_BYTE_ORDER_MARK)
+
+
+def digest_of(*contents: bytes) -> str:
+    """Return a short hash of task files' contents: what a suite's version changes with."""
+    digest = sha256()
+    for content in contents:
+        digest.update(len(content).to_bytes(8))  # so that no two splits of the same bytes are alike
+        digest.update(content)
+    return digest.hexdigest()[:12]
 
 
 def parse_json(data: bytes, where: str) -> Any:

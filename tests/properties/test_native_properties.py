@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchrunner.providers.chat import encode
-from benchrunner.records import ChatReply, ModelEntry, ToolCall
+from benchrunner.records import ChatReply, ModelEntry, ToolCall, TrialScore
 from benchrunner.simulator.wire import read_request
 from benchrunner.suites.workflow.dialogue import play
 from benchrunner.suites.workflow.tasks import make_task
@@ -17,14 +19,17 @@ TASK = make_task(seed=1, phase="5.1", difficulty="easy", task_type="data_pipelin
 
 names = st.sampled_from(["find_tool", "show_tool", "use_tool", "utility_cache", "functions.use_tool"])
 any_text = st.text(st.characters(), max_size=60)  # lone surrogates too
-jsons = st.recursive(st.none() | st.booleans() | st.floats() | any_text, lambda x: st.lists(x) | st.dictionaries(any_text, x))
+jsons = st.recursive(
+    st.none() | st.booleans() | st.floats() | any_text, lambda x: st.lists(x) | st.dictionaries(any_text, x)
+)
 arguments = (
     any_text
     | st.builds(lambda v: f'{{"name": "utility_cache", "arguments": {v}', any_text)
-    | jsons.map(lambda v: repr(v))
+    | jsons.map(json.dumps)
     | st.sampled_from(['{"name": "utility_cache"}', '{"query": "read"}', '{"name": 3}', "[" * 5000, "{}", "null", ""])
 )
-calls = st.builds(ToolCall, call_id=st.sampled_from(["", "a", "b"]) | any_text, name=names | any_text, arguments=arguments)
+ids = st.sampled_from(["", "a", "b"]) | any_text
+calls = st.builds(ToolCall, call_id=ids, name=names | any_text, arguments=arguments)
 replies = st.builds(
     ChatReply,
     text=any_text | st.just("Task completed."),
@@ -39,13 +44,15 @@ def test_any_calls_leave_a_history_that_services_accept(said: list[ChatReply]) -
     """No reply raises, and what the model got wrong never makes the next request a bad one."""
     dialogue = play(TASK, prompt="optimal", tool_success_rate=0.8, trial_seed=1, protocol="native")
     request = next(dialogue)
+    score: TrialScore | None = None
     for reply in said:
         try:
             request = dialogue.send(reply)
         except StopIteration as end:
-            assert len(orjson.loads(end.value.transcript)) == end.value.turns <= 10
-            return
+            score = end.value
+            break
         asked = read_request(encode(request, deployment="m", model=MODEL, max_tokens=10))
         assert asked.messages == request.messages
         assert [tool.name for tool in asked.tools] == [tool.name for tool in request.tools]
-    raise AssertionError("ten replies did not end the dialogue")
+    assert score is not None, "ten replies did not end the dialogue"
+    assert len(orjson.loads(score.transcript)) == score.turns

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from benchrunner.records import ChatReply, Level, TrialScore
 from benchrunner.suites.workflow.dialogue import play
-from benchrunner.suites.workflow.stop_rules import MAX_TURNS
 from benchrunner.suites.workflow.error_classes import ErrorClass, classify_error
 from benchrunner.suites.workflow.levels import rule_level
 from benchrunner.suites.workflow.prompts import PROMPTS
 from benchrunner.suites.workflow.scoring import score
 from benchrunner.suites.workflow.simulation import success_probability
+from benchrunner.suites.workflow.stop_rules import MAX_TURNS
 from benchrunner.suites.workflow.tasks import TASK_TYPES, make_task
 from benchrunner.suites.workflow.tools import catalogue
 from benchrunner.suites.workflow.trace import Execution, Trace

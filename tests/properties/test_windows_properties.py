@@ -84,7 +84,7 @@ class Story:
                 self.windows.resume(what)
                 self.paused_until[what] = 0.0
             elif name == "refusal":
-                self.windows.note_refusal(what)
+                self.windows.note_refusal(what, self.clock.now_s())
             elif self.waiting:
                 self.waiting.sort(key=lambda permit: permit.not_before_mono_s)
                 self.touch(name, what % len(self.waiting), how)

@@ -52,19 +52,21 @@ class PlannedCall:
 
 def planned_calls(planner: Planner) -> tuple[PlannedCall, ...]:
     """Return the calls to make as long as every one succeeds."""
-    problem, calls, state = planner.problem, [], planner.start
+    problem, state = planner.problem, planner.start
+    calls: list[PlannedCall] = []
     while (move := planner.outlook(state).move) != STOP:
+        fallback = _fallback(planner, sum(call.role is Role.FALLBACK for call in calls))
         on_failure: list[Advice] = []
         failed = planner.next_state(state, move, ok=False)
         while not planner.is_over(failed):
             found = planner.outlook(failed).move
-            on_failure.append(_advice(planner, move, found))
+            on_failure.append(_advice(planner, move, found, fallback))
             if found != move:
                 break
             failed = planner.next_state(failed, move, ok=False)
         calls.append(
             PlannedCall(
-                tool=problem.fallbacks[0] if move == FALLBACK else problem.tools[move],
+                tool=fallback if move == FALLBACK else problem.tools[move],
                 role=_role(planner, move),
                 chance=planner.chance(state, move),
                 on_failure=tuple(on_failure),
@@ -74,17 +76,23 @@ def planned_calls(planner: Planner) -> tuple[PlannedCall, ...]:
     return tuple(calls)
 
 
+def _fallback(planner: Planner, used: int) -> str:
+    """Return the fallback to name next; one that has succeeded does not come again while there is another."""
+    fallbacks = planner.problem.fallbacks
+    return fallbacks[min(used, len(fallbacks) - 1)] if fallbacks else ""
+
+
 def _role(planner: Planner, move: Move) -> Role:
     if move == FALLBACK:
         return Role.FALLBACK
     return Role.REQUIRED if move < len(planner.problem.required) else Role.HELPER
 
 
-def _advice(planner: Planner, failed: Move, found: Move) -> Advice:
+def _advice(planner: Planner, failed: Move, found: Move, fallback: str) -> Advice:
     problem = planner.problem
     if found == STOP:
         return Advice(kind=AdviceKind.FINISH)
-    tool = problem.fallbacks[0] if found == FALLBACK else problem.tools[found]
+    tool = fallback if found == FALLBACK else problem.tools[found]
     if found == failed:
         return Advice(kind=AdviceKind.AGAIN, tool=tool)
     if found == FALLBACK:

@@ -70,7 +70,7 @@ def play(
         turns.append(
             _Turn(
                 turn=len(turns) + 1,
-                sent=[_kept(message) for message in fresh],
+                sent=[kept(message) for message in fresh],
                 reply=heard.message.content,
                 calls=[{"id": c.call_id, "name": c.name, "arguments": c.arguments} for c in heard.calls],
                 finish_reason=reply.finish_reason,
@@ -86,17 +86,32 @@ def play(
         over = course.is_over()
         messages = (*messages, heard.message, *answer)
         fresh = answer
-    return _worth(task, sequence, course, turns, at_turn_limit=not over)
+    return worth(
+        task,
+        sequence,
+        course,
+        turns=len(turns),
+        at_turn_limit=not over,
+        transcript=orjson.dumps(turns).decode(),
+    )
 
 
-def _kept(message: Message) -> dict[str, str]:
+def kept(message: Message) -> dict[str, str]:
+    """Return what the transcript keeps of a message that was sent."""
     call = {"tool_call_id": message.tool_call_id} if message.tool_call_id else {}
     return {"role": message.role, "content": message.content, **call}
 
 
-def _worth(
-    task: WorkflowTask, sequence: tuple[str, ...], course: Course, turns: list[_Turn], *, at_turn_limit: bool
+def worth(
+    task: WorkflowTask,
+    sequence: tuple[str, ...],
+    course: Course,
+    *,
+    turns: int,
+    at_turn_limit: bool,
+    transcript: str,
 ) -> TrialScore:
+    """Return what a dialogue that took this course is worth. `sequence`: the plan that its model was shown."""
     trace = Trace(
         executions=tuple(course.tools.executions),
         claimed_completion=course.claimed_completion,
@@ -113,7 +128,7 @@ def _worth(
         quality_score=scores.quality,
         final_score=scores.final,
         error_class=classify_error(trace, task.required_tools, level),
-        turns=len(turns),
+        turns=turns,
         tool_calls=len(trace.executions),
-        transcript=orjson.dumps(turns).decode(),
+        transcript=transcript,
     )

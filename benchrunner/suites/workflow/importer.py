@@ -105,7 +105,7 @@ class _TaskReader:
             task_type=task_type,
             difficulty=difficulty,
             complexity=complexity,
-            # One line: prompts are read line by line, and the older library breaks its descriptions into paragraphs.
+            # The older library breaks its descriptions into paragraphs.
             description=" ".join(description.split()),
             inputs=inputs,
             expected_outputs=outputs,
@@ -165,7 +165,6 @@ class _TaskReader:
 
 
 def _one_line(value: object) -> str:
-    """Return text as it is while it keeps to one line, anything else as JSON, which always does."""
-    if isinstance(value, str) and value.isprintable():
-        return value
-    return orjson.dumps(value).decode()
+    """Return text as it is, anything else as JSON, either way on one line: prompts are read line by line."""
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return " ".join(text.splitlines())

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from benchrunner.errors import SuiteError
-from benchrunner.suites.task_faults import read_task_file
+from benchrunner.suites.task_faults import digest_of, read_task_file
 from benchrunner.suites.workflow.importer import ImportedTask, parse_library
 from benchrunner.suites.workflow.tasks import TASK_TYPES, WorkflowTask
 from benchrunner.suites.workflow.wording import DIFFICULTIES
@@ -40,6 +40,11 @@ class Library:
             raise SuiteError(_too_few(path, found, task_type, count))
         return draw(found, seed=seed, phase=phase, count=count)
 
+    def digest(self) -> str:
+        """Return a short hash of what the library's files hold. Raises SuiteError when they cannot be read."""
+        files = self._files().values() if self._path.is_dir() else (self._path,)
+        return digest_of(*(read_task_file(path) for path in files))
+
     def mean_length(self, task_type: str) -> float | None:
         """Return how many tools a task of the type requires on average; None when the library has none."""
         lengths = [
@@ -57,9 +62,20 @@ class Library:
     def _wording(self, difficulty: str | None) -> Path:
         """Return the file to take for a difficulty; None: any, one that was read already before others."""
         if not self._path.is_dir():
+            if self._path.suffix == ".jsonl":
+                raise SuiteError(f"{self._path} holds questions; they are asked with --suite jsonl")
             return self._path
         if difficulty is None and self._read:
             return next(iter(self._read))
+        files = self._files()
+        if difficulty is None:
+            return next(iter(files.values()))
+        if difficulty not in files:
+            raise SuiteError(f"{self._path} has no file ..._{difficulty}.json; it words {', '.join(files)}")
+        return files[difficulty]
+
+    def _files(self) -> dict[str, Path]:
+        """Return the directory's libraries by the difficulty they word; at least one."""
         files: dict[str, Path] = {}
         for path in sorted(self._path.glob("*.json")):
             level = level_of(path)
@@ -69,11 +85,7 @@ class Library:
                 files[level] = path
         if not files:
             raise SuiteError(f"{self._path} holds no task library: none of its files is named ..._DIFFICULTY.json")
-        if difficulty is None:
-            return next(iter(files.values()))
-        if difficulty not in files:
-            raise SuiteError(f"{self._path} has no file ..._{difficulty}.json; it words {', '.join(files)}")
-        return files[difficulty]
+        return files
 
 
 def draw(tasks: Sequence[WorkflowTask], *, seed: int, phase: str, count: int) -> tuple[WorkflowTask, ...]:

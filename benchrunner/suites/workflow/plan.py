@@ -12,7 +12,8 @@ from typing import Final
 import orjson
 
 from benchrunner.suites.workflow.advice import Advice, PlannedCall, Role, advice_text, planned_calls
-from benchrunner.suites.workflow.planner import Outlook, best_plan, naive_plan
+from benchrunner.suites.workflow.planner import Outlook, Planner, naive_moves
+from benchrunner.suites.workflow.problem import problem_of
 from benchrunner.suites.workflow.ranking import match_percents
 from benchrunner.suites.workflow.tasks import WorkflowTask
 from benchrunner.suites.workflow.tools import Parameter, Tool, catalogue
@@ -75,17 +76,20 @@ class Plan:
         return tuple(step.tool for step in self.steps)
 
 
-@lru_cache(maxsize=1024)
-def _structure(
-    required: tuple[str, ...], task_type: str, base: float
-) -> tuple[tuple[PlannedCall, ...], Outlook, Outlook]:
-    planner = best_plan(required, task_type, base)
-    return planned_calls(planner), planner.outlook(planner.start), naive_plan(required, task_type, base)
+@lru_cache(maxsize=4096)
+def _solved(required: tuple[str, ...], task_type: str, base: float) -> tuple[tuple[PlannedCall, ...], Outlook, Outlook]:
+    """Return the calls of the best plan, what it is worth, and what the naive order is.
+
+    Kept per structure, since many tasks share one; the planners themselves go, whose states would fill a worker.
+    """
+    problem = problem_of(required, task_type)
+    best, naive = Planner(problem, base), Planner(problem, base, strategy=naive_moves)
+    return planned_calls(best), best.outlook(best.start), naive.outlook(naive.start)
 
 
 def plan_task(task: WorkflowTask, base: float = PLANNED_RATE) -> Plan:
     """Return the best plan of a task for tools that succeed at the rate `base`, fully explained."""
-    calls, best, naive = _structure(task.required_tools, task.task_type, base)
+    calls, best, naive = _solved(task.required_tools, task.task_type, base)
     tools = [catalogue()[call.tool] for call in calls]
     planned = tuple(call.tool for call in calls)
     matches = match_percents(task.description)
@@ -150,7 +154,8 @@ def _reason(tool: Tool, tools: list[Tool], role: Role) -> str:
     served = [other.name for other in tools if tool.name in other.dependencies]
     what = tool.description[0].lower() + tool.description[1:].rstrip(".")
     if role is Role.HELPER:
-        return f"it {what}; the goal does not ask for it, but {', '.join(served)} fails far less after it"
+        after = ", ".join(served) or "what follows"
+        return f"it {what}; the goal does not ask for it, but {after} fails far less with it done"
     if role is Role.FALLBACK:
         return f"it {what}; the goal does not ask for it, but it secures a part of the credit"
     if served:
@@ -177,7 +182,7 @@ def _value(parameter: Parameter, task: WorkflowTask) -> str:
     value: str | dict[str, str]
     match parameter.name:
         case "source":
-            value = inputs.get("source_path") or inputs.get("url") or "the result so far"
+            value = inputs.get("source_path") or inputs.get("url") or inputs.get("source") or "the result so far"
         case "destination":
             value = inputs.get("destination", "/data/out/result")
         case "input_format" | "output_format":

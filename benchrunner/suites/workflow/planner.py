@@ -1,13 +1,12 @@
 """The exact planner: the best thing to do in every state of a trial, by backward induction over the calls left.
 
 Nothing is learned or sampled: chances and levels come from the code of the simulated tools and of the rule-based
-level. Pure; results are kept per structure, so a process plans tasks of one structure once.
+level. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 from benchrunner.records import Level
@@ -24,7 +23,6 @@ from benchrunner.suites.workflow.problem import (
     State,
     after,
     failures,
-    problem_of,
 )
 from benchrunner.suites.workflow.simulation import STREAK_WINDOW, success_probability
 from benchrunner.suites.workflow.stop_rules import MAX_TURNS
@@ -214,18 +212,3 @@ class Planner:
                 best = Outlook(value, p * done.p_full + (1.0 - p) * failed.p_full, move)
         assert best is not None
         return prospect.ended if prospect.may_stop and prospect.ended.value > best.value + TIE else best
-
-
-@lru_cache(maxsize=512)
-def best_plan(required: tuple[str, ...], task_type: str, base: float) -> Planner:
-    """Return the planner of a structure, its start already valued."""
-    planner = Planner(problem_of(required, task_type), base)
-    planner.outlook(planner.start)
-    return planner
-
-
-@lru_cache(maxsize=512)
-def naive_plan(required: tuple[str, ...], task_type: str, base: float) -> Outlook:
-    """Return what the required order is worth, each tool called again until it succeeds."""
-    planner = Planner(problem_of(required, task_type), base, strategy=naive_moves)
-    return planner.outlook(planner.start)

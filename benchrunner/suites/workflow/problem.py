@@ -7,7 +7,7 @@ Tools are bits: the required ones first, in their order, then the helpers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from benchrunner.records import Level
@@ -135,7 +135,7 @@ class Problem:
         return waiting & ~self.all_required
 
 
-@cache
+@lru_cache(maxsize=4096)
 def problem_of(required: tuple[str, ...], task_type: str) -> Problem:
     """Return what there is to plan for these required tools; one named twice counts once, where it stands first."""
     required = tuple(dict.fromkeys(required))

@@ -47,7 +47,8 @@ def opening(
 ) -> tuple[tuple[Message, ...], tuple[str, ...]]:
     """Return the messages a trial starts with, and the tool sequence that they tell the model to follow.
 
-    A plan is made for tools that succeed at `tool_success_rate`; without one the sequence is the required one. Raises SuiteError for an unknown prompt.
+    A plan is made for tools that succeed at `tool_success_rate`. Without one the sequence is the required one. Raises
+    SuiteError for an unknown prompt.
     """
     if prompt not in PROMPTS:
         raise SuiteError(f"unknown prompt {prompt!r}; the workflow suite has {', '.join(PROMPTS)}")

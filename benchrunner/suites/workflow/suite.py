@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from benchrunner.records import Task, Trial
+from benchrunner.records import Task, Trial, TrialScore
 from benchrunner.suites.base import Dialogue
 from benchrunner.suites.workflow.dialogue import play
 from benchrunner.suites.workflow.flaws import FLAW_GROUPS
 from benchrunner.suites.workflow.library import Library
 from benchrunner.suites.workflow.prompts import BASELINE, COT, PROMPTS
+from benchrunner.suites.workflow.replay import replay
 from benchrunner.suites.workflow.stop_rules import MAX_TURNS
 from benchrunner.suites.workflow.tasks import (
     LENGTHS,
@@ -29,6 +30,8 @@ CALLS_BESIDES: Final = 1.3  # saying that it is done, and turns that came to not
 CALLS_FOR_SEARCH: Final = 2.0
 CALLS_FOR_FLAW: Final = 0.8
 
+VERSION: Final = "2"  # of the generator, prompts and scores
+
 
 class WorkflowSuite:
     """Every task, prompt and draw follows from the arguments and the task library, if there is one.
@@ -37,7 +40,6 @@ class WorkflowSuite:
     """
 
     name = "workflow"
-    version = "1"
     task_types: tuple[str, ...] = TASK_TYPES
     prompts: tuple[str, ...] = PROMPTS
     difficulties: tuple[str, ...] = DIFFICULTIES
@@ -46,6 +48,11 @@ class WorkflowSuite:
     def __init__(self, library: Library | None = None) -> None:
         """Draw tasks from `library`; None: make them."""
         self._library = library
+
+    @property
+    def version(self) -> str:
+        """Return the version of prompts and scores, and what the library holds. Reads its files."""
+        return VERSION if self._library is None else f"{VERSION}+{self._library.digest()}"
 
     def tasks(self, *, seed: int, phase: str, difficulty: str, task_type: str, count: int) -> tuple[Task, ...]:
         """Return `count` tasks. Generated ones have the same tools and inputs at every difficulty.
@@ -83,6 +90,17 @@ class WorkflowSuite:
         """Return the dialogue of one trial, not yet started. Raises SuiteError when `task` is not this suite's."""
         return play(
             decode_task(task.body),
+            prompt=trial.condition.prompt,
+            tool_success_rate=trial.condition.tool_success_rate,
+            trial_seed=trial.seed,
+            protocol=protocol,
+        )
+
+    def rescore(self, trial: Trial, task: Task, transcript: str, *, protocol: str = "text") -> TrialScore:
+        """Return the score derived anew. Raises SuiteError where the transcript parts from its replay."""
+        return replay(
+            task.body,
+            transcript,
             prompt=trial.condition.prompt,
             tool_success_rate=trial.condition.tool_success_rate,
             trial_seed=trial.seed,

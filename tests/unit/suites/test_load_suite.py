@@ -33,10 +33,19 @@ def test_an_unknown_suite_names_the_nearest() -> None:
         load_suite("workflows")
 
 
-def test_a_task_file_is_refused_rather_than_ignored() -> None:
-    """A suite that makes its own tasks says so."""
-    with pytest.raises(SuiteError, match=r"mine\.jsonl"):
-        load_suite("workflow", "mine.jsonl")
+def test_a_task_file_is_read_when_tasks_are_asked_for() -> None:
+    """Workers load the suite too, and may be without the file; whoever asks for tasks hears that it is missing."""
+    # Given
+    suite = load_suite("workflow", "mine.json")
+    # When / Then
+    with pytest.raises(SuiteError, match=r"task file mine\.json cannot be read: No such file"):
+        suite.tasks(seed=1, phase="5.1", difficulty="easy", task_type="basic_task", count=1)
+
+
+def test_a_suite_that_needs_a_task_file_says_so() -> None:
+    """`jsonl` has no questions of its own."""
+    with pytest.raises(SuiteError, match="--tasks FILE"):
+        load_suite("jsonl")
 
 
 def test_an_installed_suite_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
