@@ -68,9 +68,10 @@ def command(
     if export.simulated:
         click.echo("SIMULATED: these are results of the embedded provider's models, not of real ones", err=True)
     if export.not_ended:
-        click.echo(f"{export.not_ended} trials have not ended and are in no row; `benchrunner resume` goes on", err=True)
+        said = "trials have not ended and are in no row; `benchrunner resume` goes on"
+        click.echo(f"{export.not_ended} {said}", err=True)
     if output is None:
-        click.get_binary_stream("stdout").write(content)
+        click.echo(content, nl=False)
         return 0
     path = output / export.file_name(wanted) if output.is_dir() else output
     write_whole(path, content)

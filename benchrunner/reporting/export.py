@@ -10,11 +10,11 @@ import csv
 import importlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -31,6 +31,16 @@ class ExportFormat(StrEnum):
     CSV = "csv"
     JSON = "json"
     PARQUET = "parquet"
+
+
+class CsvLines(Protocol):
+    """What `csv.reader` gives, which has no public type."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+    def __next__(self) -> list[str]: ...
 
 
 class BrokenTable(BenchrunnerError):
@@ -123,19 +133,23 @@ def read_csv(path: Path) -> tuple[ResultRow, ...]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text (byte {error.start})") from error
     lines = csv.reader(io.StringIO(text, newline=""))
+    try:
+        return tuple(_rows(lines, path))
+    except csv.Error as error:
+        raise UsageError(f"{path} line {lines.line_num}: {error}") from error
+
+
+def _rows(lines: CsvLines, path: Path) -> Iterator[ResultRow]:
     header = tuple(next(lines, ()))
     missing = [name for name in COLUMNS if name not in header and name not in OWN_COLUMNS]
     if missing:
         raise UsageError(f"{path} is no results table: it lacks the columns {', '.join(missing)}")
-    rows = []
     for line in lines:
         if not line:
             continue  # an empty line at the end
         if len(line) != len(header):
             raise UsageError(f"{path} line {lines.line_num}: {len(line)} values under {len(header)} columns")
-        values = dict(zip(header, line, strict=True))
-        rows.append(_row(values, f"{path} line {lines.line_num}"))
-    return tuple(rows)
+        yield _row(dict(zip(header, line, strict=True)), f"{path} line {lines.line_num}")
 
 
 def _row(values: dict[str, str], where: str) -> ResultRow:

@@ -271,8 +271,20 @@ REPLIES = [
     ("missing finish reason", _completion(finish_reason=None), "ok"),
     ("typed parts", _completion([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), "ok"),
     ("cut by our cap", _completion("long", finish_reason="length", completion_tokens=1024), "truncated"),
-    ("cut by the provider", _completion("short", finish_reason="length", completion_tokens=16), "truncated"),
-    ("all room spent on thinking", _completion("", finish_reason="length", reasoning_content="hm"), "truncated"),
+    ("cut a little before our cap", _completion("long", finish_reason="length", completion_tokens=1000), "truncated"),
+    ("cut by the provider", _completion("short", finish_reason="length", completion_tokens=16), "transient"),
+    ("cut before a function call", _completion(None, finish_reason="length", completion_tokens=16), "transient"),
+    (
+        "all room spent on thinking",
+        _completion("", finish_reason="length", completion_tokens=1024, reasoning_content="hm"),
+        "truncated",
+    ),
+    (
+        "all room spent on thinking nobody counted",
+        _completion("", finish_reason="length", completion_tokens=0, reasoning_content="hm"),
+        "truncated",
+    ),
+    ("cut, tokens unknown", _completion("x", finish_reason="length", completion_tokens=None), "truncated"),
     ("cut by a content filter", _completion("half a", finish_reason="content_filter"), "truncated"),
     ("no content at all", _completion("", completion_tokens=0), "empty"),
     ("null content", _completion(None), "empty"),
@@ -300,6 +312,7 @@ def test_detail_says_who_cut_a_reply() -> None:
     ours = _classify(200, _completion("x", finish_reason="length", completion_tokens=1024))
     # Then
     assert theirs.detail == "reply cut at 16 tokens by the provider, though 1024 were asked for"
+    assert (theirs.provider_code, ours.provider_code) == ("cut_short", "")
     assert ours.detail == "reply cut at our own cap of 1024 tokens"
 
 
