@@ -27,6 +27,14 @@ class Clock(Protocol):
         ...
 
 
+class WallClock(Clock, Protocol):
+    """A clock that also tells the wall-clock time as a number."""
+
+    def epoch_s(self) -> float:
+        """Return seconds since 1970 on the wall clock, which may jump."""
+        ...
+
+
 def utc_text(epoch_s: float) -> str:
     """Return seconds since 1970 as UTC ISO 8601 text with microseconds, ending in ``Z``."""
     return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

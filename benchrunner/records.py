@@ -123,7 +123,7 @@ class Provider:
     api_version: str = ""
     timeout_s: float = 150.0  # read deadline of one call
     connect_timeout_s: float = 10.0
-    margin_floor_s: float = 0.012
+    margin_floor_s: float = 0.015
     margin_ceiling_s: float = 0.060
 
 
@@ -311,7 +311,7 @@ class TrialScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallResult:
-    """One attempt at one request, classified. `reply` is there for ok, truncated and empty."""
+    """One attempt at one request, classified. `reply` is there for ok, truncated, empty, and one cut short."""
 
     outcome: Outcome
     latency_s: float
@@ -367,6 +367,38 @@ class DomainUse:
     paused_for_s: float  # 0.0: not paused
     margin_s: float
     granted: int  # permits since boot
+    cap_per_s: float | None = None  # learned from refusals; None: nothing is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyOutage:
+    """A key that the embedded provider calls invalid for a while. Minutes count from the provider's first request."""
+
+    key_id: str
+    from_min: float
+    to_min: float | None  # None: for ever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectedFaults:
+    """What the embedded provider does wrong, by name; None: what its profile has. docs/simulator.md describes each.
+
+    Shares are of the attempts that the limits let through.
+    """
+
+    reset: float | None = None
+    hang: float | None = None
+    bad_gateway: float | None = None
+    unavailable: float | None = None
+    html_200: float | None = None
+    torn_json: float | None = None
+    empty: float | None = None
+    cut_16: float | None = None
+    strip_closing_tag: float | None = None
+    slow: float | None = None
+    throttle_bucket: float | None = None  # requests/s that an account is left for one model; 0: no such bucket
+    azure_window: int | None = None  # tokens per minute that an account has for one model; 0: no such window
+    key_dies: KeyOutage | None = None
 
 
 # --- what the supervisor hands the store, one record per fact -------------------------------------------------------
@@ -423,6 +455,13 @@ class CallDone:
     completion_tokens: int | None = None
     finish_reason: str = ""
     retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallWithdrawn:
+    """An announced call did not leave: there was no attempt, and its row goes."""
+
+    call_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -511,6 +550,7 @@ class RunEnded:
 StoreEvent = (
     CallSent
     | CallDone
+    | CallWithdrawn
     | TrialStarted
     | TrialRequeued
     | TrialDone

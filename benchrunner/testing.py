@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
-from benchrunner.clock import utc_text
+from benchrunner.clock import Clock, utc_text
+from benchrunner.engine.calls import HandBack, Pass
 from benchrunner.engine.state import KeySetup, RunState
 from benchrunner.policies.base import Choice, Grant, KeyView, ShardView
-from benchrunner.records import Level, Shard, TrialScore
+from benchrunner.records import CallResult, ChatReply, ChatRequest, Key, Level, ModelEntry, Outcome, Shard, TrialScore
 
 FAKE_EPOCH_S = 1_756_166_400.0
 """What a FakeClock calls "now" on the wall when it is made: 2025-08-26 00:00 UTC."""
@@ -85,6 +88,134 @@ class StubPolicy:
             if self.joins and shard.pending and shard.keys:
                 give(shard, joining=True)
         return Choice(grants=tuple(grants))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentRequest:
+    """One request as it reached a StubProvider."""
+
+    request: ChatRequest
+    deployment: str
+    key_id: str
+    at_mono_s: float
+
+
+class StubProvider:
+    """A ChatProvider that answers from a script: each `send` takes the next result, and as long as its latency."""
+
+    def __init__(self, clock: Clock, script: Iterable[CallResult], *, departs_after_s: float = 0.0) -> None:
+        """`departs_after_s`: how long a request is held up on its way from the caller to the network."""
+        self._clock, self._script, self._departs_after_s = clock, iter(script), departs_after_s
+        self.sent: list[SentRequest] = []
+        """Every request, in the order they came."""
+        self.warmed = 0
+        """How often a connection was asked to be open."""
+
+    def warm(self) -> None:
+        """Count it."""
+        self.warmed += 1
+
+    def send(
+        self,
+        request: ChatRequest,
+        *,
+        model: ModelEntry,
+        deployment: str,
+        key: Key,
+        timeout_s: float,
+        departed: Callable[[float], None] | None = None,
+    ) -> CallResult:
+        """Return the next result of the script. Raises AssertionError when there is none left: a call too many."""
+        result = next(self._script, None)
+        if result is None:
+            raise AssertionError(f"request {len(self.sent) + 1} is one more than the script has answers for")
+        self._clock.sleep_s(self._departs_after_s)
+        at_s = self._clock.now_s()
+        if departed is not None:
+            departed(at_s)
+        self.sent.append(SentRequest(request=request, deployment=deployment, key_id=key.key_id, at_mono_s=at_s))
+        self._clock.sleep_s(result.latency_s)
+        return result
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class StubGate:
+    """A Gate without limits: lets every call leave at once, except while a throttle's pause lasts."""
+
+    def __init__(self, clock: Clock, *, own_pause_s: float = 1.0) -> None:
+        """`own_pause_s`: how long a throttle without a hint pauses."""
+        self._clock, self._own_pause_s, self._paused_until_s = clock, own_pause_s, 0.0
+        self.asked: list[int] = []
+        """The tokens each call was estimated at."""
+        self.passed: list[Pass] = []
+        """Every call that was let through."""
+        self.departures: list[float] = []
+        self.settled: list[int] = []
+        """The tokens of every correction."""
+        self.throttles: list[tuple[str, float]] = []
+        """Scope and hint of every throttle."""
+        self.successes = 0
+
+    def wait(self, tokens: int, prepare: Callable[[], None], stopped: Callable[[float], bool]) -> Pass:
+        """Return when no pause lasts; raise HandBack when the worker is to stop."""
+        self.asked.append(tokens)
+        began_s = self._clock.now_s()
+        if stopped(max(0.0, self._paused_until_s - began_s)):
+            raise HandBack
+        prepare()
+        now_s = self._clock.now_s()
+        self.passed.append(Pass(wait_s=now_s - began_s, sent_mono_s=now_s))
+        return self.passed[-1]
+
+    def departed(self, granted: Pass, at_mono_s: float) -> None:
+        """Note the departure."""
+        granted.sent_mono_s = at_mono_s
+        self.departures.append(at_mono_s)
+
+    def settle(self, granted: Pass, tokens: int) -> None:
+        """Note the correction."""
+        self.settled.append(tokens)
+
+    def throttled(self, granted: Pass, scope: str, for_s: float) -> str:
+        """Pause everything and return the scope for a label."""
+        self.throttles.append((scope, for_s))
+        self._paused_until_s = max(self._paused_until_s, self._clock.now_s() + (for_s or self._own_pause_s))
+        return scope
+
+    def succeeded(self, granted: Pass) -> None:
+        """Count it."""
+        self.successes += 1
+
+
+def make_result(
+    outcome: Outcome = Outcome.OK,
+    *,
+    text: str = "OK",
+    latency_s: float = 0.5,
+    http_status: int | None = None,
+    provider_code: str = "",
+    detail: str = "",
+    retry_after_s: float | None = None,
+    scope: str = "key",
+) -> CallResult:
+    """Return one attempt's result; there is a reply of 100 + 20 tokens where a provider would have sent one."""
+    replied = outcome in (Outcome.OK, Outcome.TRUNCATED, Outcome.EMPTY)
+    finish_reason = "length" if outcome is Outcome.TRUNCATED else "stop"
+    shown = "" if outcome is Outcome.EMPTY else text
+    return CallResult(
+        outcome=outcome,
+        latency_s=latency_s,
+        reply=ChatReply(text=shown, finish_reason=finish_reason, prompt_tokens=100, completion_tokens=20)
+        if replied
+        else None,
+        http_status=200 if replied else http_status,
+        provider_code=provider_code,
+        detail=detail,
+        retry_after_s=retry_after_s,
+        scope=scope,
+    )
 
 
 def make_key(

@@ -17,10 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from benchrunner.clock import SystemClock, utc_text
-from benchrunner.engine.messages import Begin, CallEnded, KeyRefused, Message, Sending
+from benchrunner.clock import WallClock, utc_text
+from benchrunner.engine.messages import Begin, CallEnded, CapMoved, KeyRefused, Message, Sending, Withdrawn
 from benchrunner.limits.backoff import backoff_s
+from benchrunner.limits.cap import CapChange
 from benchrunner.providers.base import ChatProvider
+from benchrunner.providers.classify import CUT_SHORT
 from benchrunner.records import CallResult, ChatReply, ChatRequest, Outcome
 
 LEAD_S = 0.03
@@ -32,8 +34,8 @@ RECORD_DEADLINE_S = 120.0
 ROOM_FACTOR = 4
 """A reply cut off by our own cap is asked for once more with this many times the room."""
 
-PAUSE_BASE_S, PAUSE_CEILING_S = 0.5, 30.0
-"""A throttle without a hint pauses its domain for half a second, doubled each time in a row, up to half a minute."""
+EMPTY_RETRIES = 3
+"""How often an empty reply is asked for again: it costs next to nothing, and seldom comes twice."""
 
 CHARS_PER_TOKEN = 4.0
 
@@ -67,12 +69,15 @@ class Gate(Protocol):
         """Correct the estimate to the tokens used."""
         ...
 
-    def throttled(self, scope: str, for_s: float) -> str:
-        """Hold back every call of the domain the provider named; return the domain's label."""
+    def throttled(self, granted: Pass, scope: str, for_s: float) -> str:
+        """Hold back every call of the domain the provider named, for its hint (0: it gave none) or a while of our own.
+
+        Returns the domain's label.
+        """
         ...
 
-    def succeeded(self) -> None:
-        """Note that the provider answered: a throttle after this is the first in its row."""
+    def succeeded(self, granted: Pass) -> None:
+        """Note that the provider answered this call: what was learned from throttles is relaxed a little."""
         ...
 
 
@@ -83,6 +88,7 @@ class Pass:
     wait_s: float
     sent_mono_s: float
     permit: object = None
+    cap_changes: tuple[CapChange, ...] = ()  # what this call's end moved, filled in by `throttled` and `succeeded`
 
 
 @dataclass(slots=True)
@@ -90,8 +96,7 @@ class Patience:
     """What a call has left before its trial is given up."""
 
     tries: int = 0  # transient failures so far
-    throttled_since_s: float | None = None
-    throttles: int = 0
+    throttled_since_s: float | None = None  # when the present row of throttles began
     roomier: bool = False
     empties: int = 0
 
@@ -105,7 +110,7 @@ class Caller:
         begin: Begin,
         provider: ChatProvider,
         gate: Gate,
-        clock: SystemClock,
+        clock: WallClock,
         tell: Callable[[Message], None],
         next_ref: Callable[[], int],
         recorded: Callable[[int, float], bool],
@@ -130,12 +135,16 @@ class Caller:
         attempt, pause_before_s = 0, 0.0
         while True:
             attempt += 1
+            if budget.used_up:  # before the first try too: slow replies use it up just as failures do
+                raise TrialLost("api_timeout", f"used {budget.spent_s:.0f} s of provider time")
             if pause_before_s and self._stopped(pause_before_s):
                 raise HandBack
             result = self._attempt(request, trial_id, turn, attempt, pause_before_s)
             pause_before_s = 0.0
             budget.spend(result.latency_s)
             reply = result.reply
+            if result.outcome is not Outcome.RATE_LIMITED:
+                patience.throttled_since_s = None
             match result.outcome:
                 case Outcome.OK if reply is not None:
                     return reply
@@ -145,12 +154,12 @@ class Caller:
                     patience.roomier = True
                     room = (request.max_tokens or self._begin.model.max_tokens) * ROOM_FACTOR
                     request = replace(request, max_tokens=room)
-                case Outcome.EMPTY if not patience.empties:
+                case Outcome.EMPTY if patience.empties < EMPTY_RETRIES:
                     patience.empties += 1
                 case Outcome.TRUNCATED:
                     raise TrialLost("truncated_reply", "cut off at our own cap even with more room")
                 case Outcome.EMPTY:
-                    raise TrialLost("empty_reply", "the reply was empty twice")
+                    raise TrialLost("empty_reply", f"the reply was empty {EMPTY_RETRIES + 1} times")
                 case Outcome.AUTH | Outcome.QUOTA:
                     park_s = result.retry_after_s if result.retry_after_s is not None else float("inf")
                     # JSON knows no infinity; a century serves.
@@ -164,8 +173,6 @@ class Caller:
                         raise TrialLost(_transient_cause(result), result.detail)
                     pause_before_s = max(backoff_s(patience.tries, rng), result.retry_after_s or 0.0)
                     budget.spend(pause_before_s)
-            if budget.used_up:
-                raise TrialLost("api_timeout", f"used {budget.spent_s:.0f} s of provider time")
 
     def _bear_throttle(self, result: CallResult, patience: Patience) -> None:
         now_s = self._clock.now_s()
@@ -174,7 +181,6 @@ class Caller:
             patience.throttled_since_s = since_s = now_s
         if now_s - since_s > self._begin.patience_s:
             raise TrialLost("rate_limit", result.detail)
-        patience.throttles += 1
 
     def _attempt(
         self, request: ChatRequest, trial_id: str, turn: int, attempt: int, backoff: float
@@ -209,7 +215,12 @@ class Caller:
             if not self._recorded(ref, RECORD_DEADLINE_S):
                 raise HandBack
 
-        granted = self._gate.wait(estimate, prepare, self._stopped)
+        try:
+            granted = self._gate.wait(estimate, prepare, self._stopped)
+        except HandBack:
+            if announced:
+                self._tell(Withdrawn(ref=ref))
+            raise
         result = self._provider.send(
             request,
             model=begin.model,
@@ -222,9 +233,11 @@ class Caller:
         paused, pause_s = "", 0.0
         if result.outcome is Outcome.RATE_LIMITED:
             pause_s = result.retry_after_s or 0.0
-            paused = self._gate.throttled(result.scope, pause_s)
+            paused = self._gate.throttled(granted, result.scope, pause_s)
         elif result.outcome is Outcome.OK:
-            self._gate.succeeded()
+            self._gate.succeeded(granted)
+        for change in granted.cap_changes:
+            self._tell(CapMoved(domain=change.label, detail=change.detail))
         reply = result.reply
         sent_epoch_s = self._clock.epoch_s() - (self._clock.now_s() - granted.sent_mono_s)
         self._tell(
@@ -276,4 +289,7 @@ class TimeBudget:
 
 
 def _transient_cause(result: CallResult) -> str:
-    return "api_timeout" if result.provider_code == "timeout" else "connection"
+    if result.provider_code == CUT_SHORT:
+        return "truncated_reply"
+    # A connection that cannot be opened in time is a network that is not there; only a reply can be too slow.
+    return "api_timeout" if result.provider_code == "read_timeout" else "connection"

@@ -95,13 +95,14 @@ def launch(
     with ExitStack() as stack:
         stack.enter_context(signals.installed())
         live = _bind_live(request) if config.run.backend == "live" else None
-        writer = stack.enter_context(RunWriter.open(config.run.db))
         context = named_context()
-        backend = None if live else stack.enter_context(EmbeddedBackend(config, phase))
+        backend = None if live else stack.enter_context(EmbeddedBackend(config, phase, sitting=request.last_fence))
         entries = config.phase_models(phase)
         models = {model.name: backend.at_speed(model) if backend else model for model in entries}
         suite = load_suite(config.run.suite, config.run.tasks)
         plan = plan_phase(phase, tuple(models.values()), suite, run_id=run_id, seed=config.run.seed)
+        # Behind all that may still find the request wrong: a run that is refused leaves no database behind.
+        writer = stack.enter_context(RunWriter.open(config.run.db))
         run_dir = stack.enter_context(RunDirectory(run_id))
         if backend is None:
             providers, keys = live or ((), ())
@@ -181,7 +182,8 @@ def launch(
                 rules=rules_of(config, request.wait_s),
                 windows_path=str(windows_path),
                 max_tries=config.run.max_tries,
-                patience_s=config.run.stall_s,
+                # Longer than the stall watch: a model that only gets refusals is parked whole, not trial by trial.
+                patience_s=2 * config.run.stall_s,
                 trial_timeout_s=config.run.trial_timeout_s,
                 suite=config.run.suite,
                 tasks_file=str(config.run.tasks or ""),
@@ -230,6 +232,7 @@ def rules_of(config: Config, wait_s: float) -> Rules:
         restart_window_s=run.restart_window_s,
         shard_timeout_s=run.shard_timeout_s,
         drain_s=run.drain_s,
+        stall_s=run.stall_s,
         wait_s=wait_s,
     )
 

@@ -141,9 +141,12 @@ class LiveFigures:
             by_provider[shard.shard.provider] = by_provider.get(shard.shard.provider, 0.0) + left_s
         estimates = []
         for provider, left_s in by_provider.items():
+            if not left_s:
+                continue
             keys = [k for k in state.keys.values() if k.setup.provider == provider and not k.retired]
-            if left_s and keys:
-                bounded = all(k.setup.slots for k in keys)
-                active = [state.expected_s(s) for s in state.shards.values() if s.shard.provider == provider]
-                estimates.append(max(left_s / len(keys), max(active) / len(keys)) if bounded else max(active))
+            if not keys:
+                return None
+            bounded = all(k.setup.slots for k in keys)
+            active = [state.expected_s(s) for s in state.shards.values() if s.shard.provider == provider]
+            estimates.append(left_s / len(keys) if bounded else max(active))
         return max(estimates, default=0.0)

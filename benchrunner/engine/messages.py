@@ -102,6 +102,13 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """An announced call did not leave after all; its row goes."""
+
+    ref: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
     """An announced call ended."""
 
@@ -120,6 +127,14 @@ class CallEnded:
     retry_after_s: float | None
     paused_domain: str  # label of the domain this outcome paused, or ""
     paused_for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapMoved:
+    """How a call ended moved a domain's learned cap by more than noise."""
+
+    domain: str  # its label
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +179,9 @@ Message = (
     | Stop
     | Ready
     | Sending
+    | Withdrawn
     | CallEnded
+    | CapMoved
     | TrialEnded
     | TrialReturned
     | KeyRefused

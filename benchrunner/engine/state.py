@@ -68,6 +68,7 @@ class Rules:
     restart_window_s: float = 60.0  # ... in this time; one more ends the run incomplete
     crashes_per_trial: int = 2  # a trial that was running at this many crashes is left invalid
     shard_timeout_s: float = 0.0  # how long one lease may last; 0: ten times the expectation, at least an hour
+    stall_s: float = 600.0  # how long a model may get nothing but refusals before it is parked
     wait_s: float = float("inf")  # how long a run that can do nothing else waits for keys other runs hold
     drain_s: float = 20.0  # how long running trials may go on after a stop was asked for
     longest_park_s: float = 900.0  # a run waits for a parked key this long when nothing else is left to do
@@ -171,6 +172,7 @@ class RunState:
         self._unreachable: set[str] = set()
         self._stop: str = ""  # "" | "drain" | "now" | "kill" | "budget"
         self._stop_at_s = 0.0
+        self._throttled_since_s: dict[str, float] = {}  # model -> its first refusal since its last good reply
         self._held_up_since_s: float | None = None  # since when other runs' keys are all that could go on
         self._story: deque[str] = deque(maxlen=STORY_LENGTH)
 
@@ -209,6 +211,7 @@ class RunState:
             case ev.CallLeaves():
                 self._on_call(event, now_s)
             case ev.CallFinished():
+                self._note_reply(event, now_s)
                 if event.outcome is Outcome.OK:
                     self.keys[self._worker(event).key_id].parks = 0
                 if event.outcome is not Outcome.TRANSIENT:  # a refusal is a reply too
@@ -238,6 +241,13 @@ class RunState:
         worker.sent_s.append(now_s)
         while worker.sent_s[0] < now_s - SATURATED_OVER_S:
             worker.sent_s.popleft()
+
+    def _note_reply(self, event: ev.CallFinished, now_s: float) -> None:
+        model = self.shards[self._worker(event).shard_id].shard.model
+        if event.outcome is Outcome.OK:
+            self._throttled_since_s.pop(model, None)
+        elif event.outcome is Outcome.RATE_LIMITED:
+            self._throttled_since_s.setdefault(model, now_s)
 
     # --- handlers ---------------------------------------------------------------------------------------------------
 
@@ -431,6 +441,8 @@ class RunState:
     def _advance(self, now_s: float, at: str, out: list[ev.Command]) -> None:
         self._enforce_deadlines(now_s, at, out)
         if not self._stop:
+            self._park_throttled_models(now_s, at, out)
+        if not self._stop:
             # Those who are there are fed first, or a key would join for a trial that the next line hands to another.
             self._feed(now_s, at, out)
             if self._grant(now_s, at, out):
@@ -454,6 +466,26 @@ class RunState:
                 out.append(ev.Say(text=f"worker {worker.worker_id} overran its shard's time and is stopped"))
                 self._tell_to_stop(worker, "stall", out)
                 self._count_stall(worker, at, out)
+
+    def _park_throttled_models(self, now_s: float, at: str, out: list[ev.Command]) -> None:
+        """Leave the shards of a model that is refused and refused for `resume`; the others go on."""
+        for model, since_s in list(self._throttled_since_s.items()):
+            if now_s - since_s < self._rules.stall_s:
+                continue
+            del self._throttled_since_s[model]
+            out.append(
+                ev.Say(
+                    text=f"model {model} had no reply for {now_s - since_s:.0f} s, only refusals; it is parked and left"
+                    " for `benchrunner resume`"
+                )
+            )
+            for state in self.shards.values():
+                if state.shard.model != model or state.status in ("done", "failed"):
+                    continue
+                self._set_status(state, "failed", at, out)
+                for worker_id in state.workers:
+                    if not self.workers[worker_id].stopping:
+                        self._tell_to_stop(self.workers[worker_id], "stall", out)
 
     def _count_stall(self, worker: WorkerState, at: str, out: list[ev.Command]) -> None:
         state = self.shards[worker.shard_id]

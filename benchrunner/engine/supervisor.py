@@ -29,6 +29,7 @@ from benchrunner.policies.base import Policy
 from benchrunner.records import (
     CallDone,
     CallSent,
+    CallWithdrawn,
     Domain,
     Key,
     KeyEvent,
@@ -202,8 +203,12 @@ class Supervisor:
             match message:
                 case ms.Sending():
                     self._announce(worker_id, hand, message)
+                case ms.Withdrawn():
+                    self._buffer.append(CallWithdrawn(call_id=hand.calls.pop(message.ref)))
                 case ms.CallEnded():
                     self._note_call(worker_id, hand, message)
+                case ms.CapMoved():
+                    self._key_event(message.domain, "cap", message.detail, is_domain=True)
                 case ms.TrialEnded():
                     self._tell(
                         ev.TrialFinished(

@@ -26,6 +26,7 @@ from benchrunner.clock import SystemClock
 from benchrunner.engine import messages as ms
 from benchrunner.engine.calls import Caller, Gate, HandBack, TimeBudget, TrialLost
 from benchrunner.engine.gates import PaceGate, PermitGate
+from benchrunner.errors import SuiteError
 from benchrunner.providers.chat import HttpChatProvider
 from benchrunner.records import TrialStatus
 from benchrunner.registry.shared_windows import SharedWindows
@@ -68,7 +69,7 @@ class Worker:
         self._write = threading.Lock()  # keeps packets whole: one writer at a time on the pipe
         self._inbox: queue.SimpleQueue[ms.Order | None] = queue.SimpleQueue()
         self._refs = itertools.count(1)
-        self._awaited: dict[int, queue.SimpleQueue[bool]] = {}
+        self._awaited: dict[int, queue.SimpleQueue[int]] = {}
         self._hand_back = threading.Event()
         self._threads: list[threading.Thread] = []
         self._finisher_started = False
@@ -97,7 +98,7 @@ class Worker:
                         for ref in message.refs:
                             waiting = self._awaited.pop(ref, None)
                             if waiting is not None:
-                                waiting.put(True)
+                                waiting.put(ref)
                     case ms.Stop():
                         if message.now:
                             self._hand_back.set()
@@ -141,7 +142,7 @@ class Worker:
     # --- dialogue threads -------------------------------------------------------------------------------------------
 
     def _dialogues(self) -> None:
-        acknowledged: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        acknowledged: queue.SimpleQueue[int] = queue.SimpleQueue()
         caller = Caller(
             begin=self._begin,
             provider=self._provider,
@@ -161,7 +162,7 @@ class Worker:
             self._tell(ms.WorkerFailed(detail=traceback.format_exc(limit=8)))
             os._exit(FAILED)
 
-    def _register(self, acknowledged: queue.SimpleQueue[bool]) -> Callable[[], int]:
+    def _register(self, acknowledged: queue.SimpleQueue[int]) -> Callable[[], int]:
         def next_ref() -> int:
             ref = next(self._refs)
             self._awaited[ref] = acknowledged
@@ -169,13 +170,16 @@ class Worker:
 
         return next_ref
 
-    def _wait_recorded(self, acknowledged: queue.SimpleQueue[bool]) -> Callable[[int, float], bool]:
+    def _wait_recorded(self, acknowledged: queue.SimpleQueue[int]) -> Callable[[int, float], bool]:
         def recorded(ref: int, deadline_s: float) -> bool:
             try:
-                return acknowledged.get(timeout=deadline_s)
+                # One that came too late for its own call must not let the next one leave.
+                while acknowledged.get(timeout=deadline_s) != ref:
+                    continue
             except queue.Empty:
                 self._awaited.pop(ref, None)
                 return False
+            return True
 
         return recorded
 
@@ -213,6 +217,16 @@ class Worker:
                 score=None,
                 cause=lost.cause,
                 detail=lost.detail,
+                turns=turns,
+            )
+        except SuiteError as error:
+            # A suite's own function failed (a scorer the user wrote): no fault of the model, and none of the others.
+            ended = ms.TrialEnded(
+                trial_id=trial.trial_id,
+                status=TrialStatus.INVALID,
+                score=None,
+                cause="harness",
+                detail=str(error)[:500],
                 turns=turns,
             )
         finally:

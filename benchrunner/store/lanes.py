@@ -11,6 +11,7 @@ from benchrunner.errors import StoreError
 from benchrunner.records import (
     CallDone,
     CallSent,
+    CallWithdrawn,
     KeyEvent,
     LeaseGranted,
     LeaseReleased,
@@ -41,6 +42,13 @@ _CALLS: _Lane[CallDone] = _Lane(
     what="call",
     update=rows.END_CALL,
     values=rows.call_done_values,
+    exists="SELECT 1 FROM calls WHERE id = ?",
+    identity=lambda event: (event.call_id,),
+)
+_WITHDRAWN: _Lane[CallWithdrawn] = _Lane(
+    what="call",
+    update=rows.WITHDRAW_CALL,
+    values=lambda event: (event.call_id,),
     exists="SELECT 1 FROM calls WHERE id = ?",
     identity=lambda event: (event.call_id,),
 )
@@ -80,6 +88,7 @@ class _Batch:
 
     calls_sent: list[CallSent] = field(default_factory=list)
     calls_done: list[CallDone] = field(default_factory=list)
+    calls_withdrawn: list[CallWithdrawn] = field(default_factory=list)
     trials: list[TrialStarted | TrialRequeued | TrialDone] = field(default_factory=list)
     granted: list[LeaseGranted] = field(default_factory=list)
     released: list[LeaseReleased] = field(default_factory=list)
@@ -100,6 +109,7 @@ def apply_batch(connection: sqlite3.Connection, events: Sequence[StoreEvent]) ->
     connection.executemany(rows.INSERT_KEY_EVENT, map(rows.key_event_values, batch.key_events))
     return (
         *_change(connection, _CALLS, batch.calls_done),
+        *_change(connection, _WITHDRAWN, batch.calls_withdrawn),
         *_change(connection, _TRIALS, batch.trials),
         *_change(connection, _LEASES, batch.released),
         *_change(connection, _SHARDS, batch.shards),
@@ -115,6 +125,8 @@ def _sorted_by_lane(events: Sequence[StoreEvent]) -> _Batch:
                 batch.calls_sent.append(event)
             case CallDone():
                 batch.calls_done.append(event)
+            case CallWithdrawn():
+                batch.calls_withdrawn.append(event)
             case TrialStarted() | TrialRequeued() | TrialDone():
                 batch.trials.append(event)
             case LeaseGranted():

@@ -75,6 +75,9 @@ INSERT INTO calls (id, run_id, trial_id, turn, attempt, key_id, model, deploymen
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 # `outcome = 'sent'`: the first end of a call stands; what comes late under an old fence does not rewrite it.
+WITHDRAW_CALL = "DELETE FROM calls WHERE id = ? AND outcome = 'sent'"
+"""An announced call that never left was no attempt."""
+
 END_CALL = """
 UPDATE calls SET outcome = ?, sent_at = ?, wait_window_s = ?, backoff_s = ?, latency_s = ?, http_status = ?,
                  provider_code = ?, prompt_tokens = ?, completion_tokens = ?, finish_reason = ?, retry_after_s = ?

@@ -25,8 +25,8 @@ def tokens(amount: int, per_s: float = 60.0) -> Limit:
     return Limit(kind=LimitKind.TOKENS, amount=amount, per_s=per_s)
 
 
-def make_domain(name: str, *limits: Limit) -> Domain:
-    return Domain(name=name, label=name.upper(), provider="ideallab", limits=limits)
+def make_domain(name: str, *limits: Limit, spread_s: float = 0.0) -> Domain:
+    return Domain(name=name, label=name.upper(), provider="ideallab", limits=limits, spread_s=spread_s)
 
 
 @pytest.fixture
@@ -302,12 +302,110 @@ def test_lateness_and_refusals_widen_the_margin_and_time_narrows_it_again(window
         windows.spend(permit)
     assert margin_s() == MARGIN_S
     # When the provider refuses with the window full, Then it widens; with an empty window it does not
-    windows.note_refusal("k")
+    windows.note_refusal("k", clock.now_s())
     refused = margin_s()
     assert refused > MARGIN_S
     clock.sleep_s(5.0)
-    windows.note_refusal("k")
+    windows.note_refusal("k", clock.now_s())
     assert refused == margin_s()
+
+
+def test_a_call_counted_from_its_departure_holds_back_those_behind_it(windows: Windows, clock: FakeClock):
+    """The provider counts arrivals: who left late counts from then, and the next keeps its distance from that."""
+    # Given two permits of a key of 1 per second, the first spent at once and held up 0.4 s on its way to the network
+    windows.register([make_domain("k", requests(1))])
+    first, _ = windows.spend(windows.reserve(["k"]))
+    second = windows.reserve(["k"])
+    clock.sleep_s(0.4)
+    # When its departure is told
+    departed = windows.depart(first, 100.4)
+    # Then its permit says so
+    assert departed == replace(first, not_before_mono_s=100.4)
+    # And the second, at the instant it was given, is told to wait for the rest
+    clock.sleep_s(second.not_before_mono_s - clock.now_s())
+    pushed, may_send = windows.spend(second)
+    assert not may_send
+    assert pushed.not_before_mono_s >= 101.4
+    # And then it may go
+    clock.sleep_s(pushed.not_before_mono_s - clock.now_s())
+    assert windows.spend(pushed) == (pushed, True)
+
+
+def test_a_late_departure_widens_the_margin(windows: Windows, clock: FakeClock):
+    """How late bytes leave is how unevenly they arrive: the next ones are spaced for it."""
+    windows.register([make_domain("k", requests(1))])
+    for _ in range(4):
+        permit = windows.reserve(["k"])
+        while not (spent := windows.spend(permit))[1]:
+            permit = spent[0]
+            clock.sleep_s(permit.not_before_mono_s - clock.now_s())
+        clock.sleep_s(0.02)
+        windows.depart(spent[0], clock.now_s())
+    assert windows.snapshot(["k"])[0].margin_s > MARGIN_S
+
+
+def test_a_permit_whose_departure_moved_it_can_still_be_settled(windows: Windows, clock: FakeClock):
+    """The correction of the tokens finds the entry where its departure put it, behind others that left in between."""
+    # Given two calls of 40 of 100 tokens, the first of which leaves after the second
+    windows.register([make_domain("m", tokens(100))])
+    first, _ = windows.spend(windows.reserve(["m"], tokens=40))
+    clock.sleep_s(0.1)
+    second, _ = windows.spend(windows.reserve(["m"], tokens=40))
+    clock.sleep_s(0.1)
+    moved = windows.depart(first, clock.now_s())
+    # When both turn out to have used 10 and 30
+    windows.settle(moved, 10)
+    windows.settle(second, 30)
+    # Then the window counts 40, and 60 more may go
+    assert windows.snapshot()[0].windows[0].used == 40.0
+    assert windows.reserve(["m"], tokens=60).not_before_mono_s == clock.now_s()
+    # And the second's 30 come back a window after it left, before the moved one's 10
+    clock.sleep_s(160.15 - clock.now_s())
+    assert windows.snapshot()[0].windows[0].used == 10.0 + 60.0
+
+
+def test_a_burst_on_an_idle_key_is_spread(windows: Windows):
+    """Threads that wake at one instant hold each other up: neighbours of a burst are kept a little apart."""
+    # Given an idle key of 5 per second
+    windows.register([make_domain("k", requests(5), spread_s=0.004)])
+    # When seven calls ask at once
+    permits = [windows.reserve(["k"]) for _ in range(7)]
+    # Then five go one after the other, and the next two follow a window behind the first two: spread once, not again
+    waits = [round(permit.not_before_mono_s - 100.0, 6) for permit in permits]
+    assert waits == [0.0, 0.004, 0.008, 0.012, 0.016, 1.0 + MARGIN_S, 1.004 + MARGIN_S]
+
+
+def test_spreading_costs_a_busy_key_nothing(windows: Windows):
+    """Behind the first burst only the window counts: thirty calls end when they would without the spread."""
+    # Given one key that spreads and one that does not
+    windows.register([make_domain("spread", requests(5), spread_s=0.004), make_domain("dense", requests(5))])
+    # When thirty calls ask for each
+    last = {name: [windows.reserve([name]) for _ in range(30)][-1].not_before_mono_s for name in ("spread", "dense")}
+    # Then the last one of the spread key comes later by the spread of one burst and no more
+    assert last["spread"] == pytest.approx(last["dense"] + 4 * 0.004)
+
+
+def test_a_lone_call_is_not_spread(windows: Windows, clock: FakeClock):
+    """Who comes when nobody just left goes at once."""
+    windows.register([make_domain("k", requests(5), spread_s=0.004)])
+    windows.reserve(["k"])
+    clock.sleep_s(0.01)
+    assert windows.reserve(["k"]).not_before_mono_s == clock.now_s()
+
+
+def test_a_burst_behind_a_pause_is_spread_and_resuming_begins_it_anew(windows: Windows, clock: FakeClock):
+    """The end of a pause is an idle key's first instant; a pause taken back leaves no spread lying ahead."""
+    # Given a paused key on which three calls line up
+    windows.register([make_domain("k", requests(5), spread_s=0.004)])
+    windows.pause("k", 10.0)
+    behind = [windows.reserve(["k"]) for _ in range(3)]
+    assert [round(permit.not_before_mono_s - 100.0, 6) for permit in behind] == [10.0, 10.004, 10.008]
+    for permit in behind:
+        windows.give_back(permit)
+    # When the pause is taken back, Then the next burst is spread from now, not from where that one ended
+    windows.resume("k")
+    fresh = [windows.reserve(["k"]) for _ in range(2)]
+    assert [round(permit.not_before_mono_s - clock.now_s(), 6) for permit in fresh] == [0.0, 0.004]
 
 
 def test_a_snapshot_tells_what_is_used_waiting_and_paused(windows: Windows, clock: FakeClock):

@@ -648,3 +648,54 @@ def test_unbounded_keys_serve_several_shards_at_once() -> None:
     # When the run begins
     # Then all three run
     assert [start.shard_id for start in only(play.tick(), ev.StartWorker)] == ["s0", "s1", "s2"]
+
+
+# --- throttled for long, and held by others ---------------------------------------------------------------------------
+
+
+def test_a_model_that_only_gets_refusals_is_parked_and_the_others_go_on() -> None:
+    """No good reply for `stall_s`, only refusals: the model's shards are left for resume, the run goes on."""
+    # Given two models at work, of which one is refused since some time
+    play = Play(
+        shards=[make_shard("s0", model="big"), make_shard("s1", model="small", position=1)],
+        keys=[make_key("key0"), make_key("key1")],
+        rules=Rules(stall_s=60.0),
+    )
+    play.tick()
+    play.reply("w000", Outcome.RATE_LIMITED)
+    play.reply("w001", Outcome.RATE_LIMITED)
+    play.tick(59.0)
+    play.reply("w001", Outcome.OK)
+    # When the time is up
+    commands = play.tick(1.0)
+    # Then its worker is stopped and its shard left, and the other's is not
+    assert [ev.StopWorker(worker_id="w000", now=True)] == only(commands, ev.StopWorker)
+    assert shard_changes(commands) == [("s0", "failed")]
+    assert "model big had no reply for 60 s" in words(commands)
+    # And the run ends incomplete with the other's trials scored
+    for trial_id in sorted(play.running("w000")):
+        play.handed_back("w000", trial_id)
+    play.exited("w000")
+    while play.running("w001"):
+        play.scored("w001", *sorted(play.running("w001")))
+    assert [ev.End(status=RunStatus.INCOMPLETE, no_usable_key=False)] == only(play.exited("w001"), ev.End)
+
+
+def test_a_run_waits_for_keys_held_elsewhere_as_long_as_it_was_told() -> None:
+    """It says once who holds the key, asks again, and ends resumable when the wait runs out."""
+    # Given a run whose only key another run holds
+    play = Play(rules=Rules(wait_s=30.0))
+    play.tick()
+    first = play.feed(ev.LeaseDenied(worker_id="w000", by="run r0 (process 7)"))
+    assert "key key0 is held by run r0 (process 7); waiting for it" in words(first)
+    # When it asks again and is told the same
+    play.tick(2.0)
+    again = play.feed(ev.LeaseDenied(worker_id="w001", by="run r0 (process 7)"))
+    assert words(again) == ""
+    # Then it ends when the wait is over, and says that keys were held, not refused
+    play.tick(27.0)
+    play.feed(ev.LeaseDenied(worker_id="w002", by="run r0 (process 7)"))
+    play.tick(1.0)
+    commands = play.feed(ev.LeaseDenied(worker_id="w003", by="run r0 (process 7)"))
+    end = ev.End(status=RunStatus.INCOMPLETE, no_usable_key=False, held_elsewhere=True)
+    assert [end] == only(commands, ev.End)

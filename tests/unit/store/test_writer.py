@@ -24,6 +24,7 @@ from recorded_run import (
 
 from benchrunner.errors import StoreError
 from benchrunner.records import (
+    CallWithdrawn,
     KeyEvent,
     Outcome,
     RunEnded,
@@ -347,3 +348,15 @@ def test_an_empty_batch_writes_nothing(writer: RunWriter, plan: Planned, ask: As
     """A supervisor may flush when nothing happened."""
     assert writer.record([]) == ()
     assert ask("SELECT count(*) FROM calls") == [(0,)]
+
+
+def test_a_withdrawn_call_leaves_no_row_and_an_ended_one_stays(writer: RunWriter, plan: Planned, ask: Ask) -> None:
+    """A call that was announced but never left is no attempt; one that has ended cannot be withdrawn."""
+    # Given two announced calls, one of which has ended
+    gone, ended = (sent(writer.next_call_id(), plan.trials[0], at_s=n) for n in range(2))
+    writer.record([gone, ended, done(ended)])
+    # When both are withdrawn
+    late = writer.record([CallWithdrawn(call_id=gone.call_id), CallWithdrawn(call_id=ended.call_id)])
+    # Then only the one that never ended goes
+    assert late == (CallWithdrawn(call_id=ended.call_id),)
+    assert ask("SELECT id FROM calls") == [(ended.call_id,)]
