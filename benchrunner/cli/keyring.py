@@ -130,6 +130,7 @@ def _windows(title: str, domains: Sequence[DomainUse]) -> RenderableType:
         Column(title="used"),
         Column(title="waiting", numeric=True),
         Column(title="paused"),
+        Column(title="cap", numeric=True),
         Column(title="margin", numeric=True),
         Column(title="granted", numeric=True),
     ]
@@ -144,6 +145,7 @@ def _windows(title: str, domains: Sequence[DomainUse]) -> RenderableType:
             or "no limit",
             domain.waiting,
             duration_text(domain.paused_for_s) if domain.paused_for_s > 0 else "no",
+            "none" if domain.cap_per_s is None else f"{domain.cap_per_s:.3g}/s",
             f"{1000 * domain.margin_s:.0f} ms",
             count_text(domain.granted),
         )

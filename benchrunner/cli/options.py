@@ -40,6 +40,17 @@ def json_option(function: FunctionT) -> FunctionT:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts on stdout.")(function)
 
 
+def fault_option(function: FunctionT) -> FunctionT:
+    """Add --fault."""
+    return click.option(
+        "--fault",
+        "faults",
+        multiple=True,
+        metavar="NAME=SHARE",
+        help="Let the embedded provider do this wrong (docs/simulator.md). May be repeated.",
+    )(function)
+
+
 def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     """Return the names of a comma-separated option, or None where it is absent."""
     if value is None:

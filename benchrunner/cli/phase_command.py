@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchrunner.cli.options import config_option, db_option, json_option, split_names
+from benchrunner.cli.options import config_option, db_option, fault_option, json_option, split_names
 
 
 @click.command("phase", short_help="Run phases.")
@@ -22,6 +22,7 @@ from benchrunner.cli.options import config_option, db_option, json_option, split
 @click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The suite's task file.")
 @click.option("--seed", type=int, metavar="N", help="What every random choice follows from.  [default: the config's]")
 @click.option("--wait", type=click.FloatRange(min=0), metavar="S", help="Wait so long for keys other runs hold.")
+@fault_option
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 @db_option
@@ -37,6 +38,7 @@ def command(
     suite: str | None,
     tasks: Path | None,
     seed: int | None,
+    faults: tuple[str, ...],
     wait: float | None,
     quiet: bool,
     as_json: bool,
@@ -55,6 +57,7 @@ def command(
       benchrunner phase 5.2 --policy pool
       benchrunner phase 5.1 5.4 --instances 2 --models qwen2.5-7b-instruct,qwen2.5-3b-instruct
       benchrunner phase 5.2 --policy native --stagger 1 --instances 1
+      benchrunner phase 5.2 --instances 1 --fault reset=0.02 --fault key_dies=key1@1-3
     """
     from benchrunner.engine.forking import named_context
 
@@ -71,6 +74,7 @@ def command(
         suite=suite,
         tasks=tasks,
         seed=seed,
+        faults=faults,
         db=db_path,
         wait_s=float("inf") if wait is None else wait,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from benchrunner.config.injected import stored_faults
 from benchrunner.config.load import load_config
 from benchrunner.config.settings import Config
 from benchrunner.config.snapshot import config_hash, config_json
@@ -60,6 +61,9 @@ def _as_it_was(config: Config, record: RunRecord, db: Path, tasks: Path | None, 
     """Return config and phase with the run's own wishes put in. Raises ConfigError where they differ all the same."""
     stored = orjson.loads(record.config)
     run, (wished,) = stored["run"], stored["phases"]
+    tasks = tasks or config.run.tasks
+    if run["tasks"] and tasks is None:
+        raise UsageError(f"run {record.run_id} draws from the task file {run['tasks']}; say where it is: --tasks FILE")
     config = replace(
         config,
         run=replace(
@@ -68,8 +72,9 @@ def _as_it_was(config: Config, record: RunRecord, db: Path, tasks: Path | None, 
             backend=record.backend,
             suite=run["suite"],
             db=db,
-            tasks=tasks or config.run.tasks,
+            tasks=tasks,
         ),
+        simulator=replace(config.simulator, faults=stored_faults(stored["simulator"].get("faults"))),
     )
     version = load_suite(config.run.suite, config.run.tasks).version
     phase = replace(

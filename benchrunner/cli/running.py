@@ -15,6 +15,7 @@ from typing import IO
 import click
 
 from benchrunner.clock import SystemClock
+from benchrunner.config.injected import with_faults
 from benchrunner.config.load import load_config
 from benchrunner.config.settings import Config
 from benchrunner.engine.launch import RunRequest, RunResult, launch, new_run_id
@@ -41,13 +42,14 @@ class Wishes:
     seed: int | None = None
     db: Path | None = None
     wait_s: float = inf
+    faults: tuple[str, ...] = ()  # of the embedded provider: "reset=0.02"
 
 
 def wished_config(config_path: Path, wishes: Wishes) -> Config:
-    """Return the config with the wishes about the run put in. Raises ConfigError."""
+    """Return the config with the wishes about the run put in. Raises ConfigError, UsageError."""
     config = load_config(config_path, environ=os.environ)
     run = config.run
-    return replace(
+    wished = replace(
         config,
         run=replace(
             run,
@@ -58,6 +60,7 @@ def wished_config(config_path: Path, wishes: Wishes) -> Config:
             db=wishes.db or run.db,
         ),
     )
+    return with_faults(wished, wishes.faults)
 
 
 def wished_phase(config: Config, name: str, wishes: Wishes) -> Phase:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from benchrunner.config.schema import (
+    FaultTable,
     KeyTable,
     LimitTable,
     ModelLimitTable,
@@ -28,6 +29,7 @@ from benchrunner.config.schema import (
 _TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[run]", RunTable),
     ("[simulator]", SimulatorTable),
+    ("[simulator.faults]", FaultTable),
     ("[providers.NAME]", ProviderTable),
     ("[[providers.NAME.keys]]", KeyTable),
     ("limits = [{ ... }] of a key", LimitTable),

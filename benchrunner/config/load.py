@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchrunner.config.faults import Faults, shown, table_name
+from benchrunner.config.injected import check_outage, injected_faults
 from benchrunner.config.references import VARIABLE_IN_TEXT, SuiteWords, Tables, check_references
 from benchrunner.config.schema import (
     POLICY_LETTERS,
@@ -46,13 +47,15 @@ def load_config(path: Path, *, environ: Mapping[str, str], words: SuiteWords | N
     if words is None and run is not None and run.suite == _CLOSED_SUITE:
         words = _closed_words()
     check_references(tables, words, faults)
+    injected = injected_faults(simulator.faults if simulator is not None else None)
+    check_outage(injected, tuple(key_id for key_id, _ in tables.key_owners), "[simulator.faults]", faults)
     settings = _run_settings(run, path, environ, faults) if run is not None else None
     if faults.sentences or settings is None or simulator is None:
         raise ConfigError(str(path), tuple(faults.sentences))
     return Config(
         path=path,
         run=settings,
-        simulator=SimulatorSettings(**simulator.model_dump()),
+        simulator=SimulatorSettings(**(simulator.model_dump() | {"faults": injected})),
         providers=tuple(_provider(name, table) for name, table in tables.providers.items()),
         keys=tuple(_key(name, table) for name, keys in tables.keys.items() for table in keys),
         models=tuple(_model(name, table, tables) for name, table in tables.models.items()),

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 POLICY_LETTERS = {"A": "serial", "B": "batched", "C": "pool"}
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+OUTAGE = re.compile(r"(?P<key>[A-Za-z0-9][A-Za-z0-9._-]*)@(?P<first>\d+(?:\.\d+)?)-(?P<last>\d+(?:\.\d+)?)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -50,6 +51,8 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+FaultShare = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Coverage = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Texts = Annotated[list[Text], Field(min_length=1)]
 
 
@@ -89,6 +92,42 @@ class RunTable(Table):
         5, description="Times a shard's dead workers are replaced within `restart_window_s` before it is given up."
     )
     restart_window_s: Seconds = Field(300.0, description="The span `restart_budget` is counted over.")
+    coverage_floor: Coverage = Field(
+        0.9, description="A condition with a smaller share of its trials scored is shown, but not ranked."
+    )
+
+
+def _is_outage(text: str) -> str:
+    found = OUTAGE.fullmatch(text)
+    if not found or (found["last"] and float(found["last"]) <= float(found["first"])):
+        raise ValueError('is written "KEY@FROM-TO" in minutes, such as "key1@1-3", or "KEY@FROM-" for ever')
+    return text
+
+
+class FaultTable(Table):
+    """Faults that the embedded provider injects for every model, over those of its profile. docs/simulator.md
+    describes each. Shares are of the attempts that the limits let through; 0 takes a fault of the profile away.
+    """
+
+    reset: FaultShare | None = Field(None, description="Share of attempts whose connection is reset.")
+    hang: FaultShare | None = Field(None, description="Share that gets no byte for three minutes, then a closed line.")
+    bad_gateway: FaultShare | None = Field(None, description="Share answered 502 with a page.")
+    unavailable: FaultShare | None = Field(None, description="Share answered 503.")
+    html_200: FaultShare | None = Field(None, description="Share answered with a web page under HTTP 200.")
+    torn_json: FaultShare | None = Field(None, description="Share whose JSON breaks off in the middle.")
+    empty: FaultShare | None = Field(None, description="Share of replies without content.")
+    cut_16: FaultShare | None = Field(None, description="Share of replies cut at 16 tokens.")
+    strip_closing_tag: FaultShare | None = Field(None, description="Share of replies that lose their closing tags.")
+    slow: FaultShare | None = Field(None, description="Share of replies with the latency of an overloaded service.")
+    throttle_bucket: SecondsOrNone | None = Field(
+        None, description="Requests per second an account is left for one model, refused as HTTP 400; 0: no bound."
+    )
+    azure_window: Whole | None = Field(
+        None, description="Tokens per minute an account has for one model, in windows that start anew; 0: no bound."
+    )
+    key_dies: Annotated[Text, AfterValidator(_is_outage)] | None = Field(
+        None, description='`"KEY@FROM-TO"`: the key is called invalid between these minutes; without TO for ever.'
+    )
 
 
 class SimulatorTable(Table):
@@ -100,6 +139,7 @@ class SimulatorTable(Table):
     profile: Literal["clean", "field"] = Field(
         "clean", description="`clean`: no faults. `field`: those that were measured on the real providers."
     )
+    faults: FaultTable | None = Field(None, description="See `[simulator.faults]`.")
 
 
 class LimitTable(Table):
@@ -141,7 +181,7 @@ class ProviderTable(Table):
     timeout_s: Seconds = Field(150.0, description="How long one call may take to answer.")
     connect_timeout_s: Seconds = Field(10.0, description="How long a connection may take to open.")
     margin_floor_s: SecondsOrNone = Field(
-        0.012, description="Least time added to a window, so that requests that travel at unequal speed stay within it."
+        0.015, description="Least time added to a window, so that requests that travel at unequal speed stay within it."
     )
     margin_ceiling_s: SecondsOrNone = Field(0.060, description="Most time the learned margin may grow to.")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchrunner.errors import UsageError, did_you_mean
-from benchrunner.records import KeyEntry, ModelEntry, Phase, Provider
+from benchrunner.records import InjectedFaults, KeyEntry, ModelEntry, Phase, Provider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class RunSettings:
     drain_s: float
     restart_budget: int
     restart_window_s: float
+    coverage_floor: float  # 0..1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class SimulatorSettings:
     seed: int | None  # None: the run's
     latency: bool
     profile: str
+    faults: InjectedFaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

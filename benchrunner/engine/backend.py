@@ -37,6 +37,8 @@ def simulator_plan(config: Config, providers: tuple[str, ...], secrets: dict[str
         seed=config.simulator.seed if config.simulator.seed is not None else config.run.seed,
         speed=config.simulator.speed,
         latency=config.simulator.latency,
+        profile=config.simulator.profile,
+        faults=config.simulator.faults,
     )
 
 
@@ -55,14 +57,18 @@ def _model_plan(model: ModelEntry, simulated: SimulatedModel) -> SimulatedModelP
 class EmbeddedBackend:
     """An embedded provider of one run. Begins to start when made; its address is known at once."""
 
-    def __init__(self, config: Config, phase: Phase) -> None:
-        """Start it for the phase's providers, with secrets nobody else knows."""
+    def __init__(self, config: Config, phase: Phase, *, sitting: int = 0) -> None:
+        """Start it for the phase's providers, with secrets nobody else knows.
+
+        A resumed run names another `sitting` than before, or the faults that spoilt its trials would all come again.
+        """
         self._config = config
         self._providers = used_providers(config, phases=[phase])
         self._secrets = {
             key.key_id: f"sim-{random_secrets.token_hex(12)}" for key in config.keys if key.provider in self._providers
         }
-        self._running: RunningSimulator = launch(simulator_plan(config, self._providers, self._secrets))
+        plan = simulator_plan(config, self._providers, self._secrets)
+        self._running: RunningSimulator = launch(replace(plan, sitting=sitting))
 
     def bound(self) -> Bound:
         """Return the providers and keys to call it by, whether or not it answers yet.

@@ -32,6 +32,13 @@ _QUOTA = re.compile(
 )
 _DAILY = re.compile(r"\b(?:daily|per[ -]day|RPD|TPD)\b", re.IGNORECASE)
 
+CUT_SHORT = "cut_short"
+"""The `provider_code` of a reply that something on the way cut off, and not the cap we set: more room is no cure."""
+
+FAR_BELOW_CAP = 0.25
+"""A reply of less than this share of our cap was cut by somebody else, however tokens are counted. One that was given
+more room, and met the service's own cap where ours had been, was not."""
+
 _TRANSIENT_STATUS = frozenset({408, 409, 425})
 
 
@@ -60,7 +67,12 @@ def classify_response(
         if reply is not None:
             outcome, detail = _judge(reply, own_max_tokens, offers_tools)
             return CallResult(
-                outcome=outcome, latency_s=latency_s, reply=reply, http_status=status, detail=mask(detail, secret)
+                outcome=outcome,
+                latency_s=latency_s,
+                reply=reply,
+                http_status=status,
+                provider_code=CUT_SHORT if outcome is Outcome.TRANSIENT else "",
+                detail=mask(detail, secret),
             )
         words = read_error(document, body)
     else:
@@ -85,6 +97,9 @@ def _judge(reply: ChatReply, own_max_tokens: int, offers_tools: bool) -> tuple[O
         whose = f"our own cap of {own_max_tokens} tokens"
         if completion_tokens is not None and completion_tokens < own_max_tokens:
             whose = f"{completion_tokens} tokens by the provider, though {own_max_tokens} were asked for"
+        # A count of 0 tells nothing: some services leave out what a model thought.
+        if completion_tokens and completion_tokens < own_max_tokens * FAR_BELOW_CAP:
+            return Outcome.TRANSIENT, f"reply cut at {whose}"
         return Outcome.TRUNCATED, f"reply cut at {whose}"
     if not reply.text.strip() and not (offers_tools and reply.tool_calls):
         return Outcome.EMPTY, f"no content, finish_reason {finish_reason or 'missing'}"

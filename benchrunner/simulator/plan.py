@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import orjson
 
 from benchrunner.errors import SimulatorError
-from benchrunner.records import ChatReply, Limit, LimitKind, Message, ToolDefinition
+from benchrunner.records import ChatReply, InjectedFaults, KeyOutage, Limit, LimitKind, Message, ToolDefinition
 
 
 class Behaviour(Protocol):
@@ -61,6 +61,9 @@ class SimulatorPlan:
     seed: int
     speed: float = 1.0  # 5: limits times five, latencies divided by five
     latency: bool = True  # False: every model answers at once
+    profile: str = "clean"  # "field": with the faults that were measured (profiles.py)
+    faults: InjectedFaults = field(default_factory=InjectedFaults)  # over those of the profile, for every model
+    sitting: int = 0  # faults of another sitting are other draws: what failed at one may succeed at the next
 
     def to_json(self) -> bytes:
         """Return the plan as one line of JSON. It holds the secrets: for a pipe, never for a file or an argument."""
@@ -79,6 +82,7 @@ class SimulatorPlan:
                     )
                     for model in plan.pop("models")
                 ),
+                faults=_faults(plan.pop("faults")),
                 **plan,
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -90,6 +94,11 @@ def _limits(entry: dict[str, Any]) -> tuple[Limit, ...]:
     return tuple(
         Limit(kind=LimitKind(limit["kind"]), amount=limit["amount"], per_s=limit["per_s"]) for limit in entry["limits"]
     )
+
+
+def _faults(entry: dict[str, Any]) -> InjectedFaults:
+    outage = entry["key_dies"]
+    return InjectedFaults(**{**entry, "key_dies": KeyOutage(**outage) if outage is not None else None})
 
 
 def scaled_limits(limits: tuple[Limit, ...], speed: float) -> tuple[Limit, ...]:

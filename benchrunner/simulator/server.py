@@ -15,9 +15,10 @@ import gc
 import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -27,15 +28,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from benchrunner.clock import SystemClock
 from benchrunner.errors import SimulatorError
 from benchrunner.simulator.behaviour import simulated_model
+from benchrunner.simulator.faults import make_fault
 from benchrunner.simulator.plan import SimulatorPlan
 from benchrunner.simulator.service import SimulatedService
-from benchrunner.simulator.wire import Answer, HttpRequest
+from benchrunner.simulator.wire import Answer, Ending, HttpRequest
 
 BACKLOG = 4096
 KEEP_ALIVE_S = 120
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
 PARENT_CHECK_S = 1.0
-_ARRIVED = "benchrunner.arrived_s"
+_ARRIVED, _TRANSPORT = "benchrunner.arrived_s", "benchrunner.transport"
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger on, for no time
 _clock = SystemClock()
 
 
@@ -45,6 +48,7 @@ class _StampingProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope[_ARRIVED] = _clock.now_s()  # type: ignore[literal-required]
+        self.scope[_TRANSPORT] = self.transport  # type: ignore[literal-required]
 
 
 class _Server(uvicorn.Server):
@@ -90,13 +94,39 @@ def build_app(service: SimulatedService) -> Any:
         try:
             left_s = arrived_s + answer.delay_s - _clock.now_s() if answer.delay_s > 0 else 0.0
             if left_s > 0:
-                await asyncio.sleep(left_s)
-            await _respond(send, answer)
+                if answer.ending is Ending.RESPONSE:
+                    await asyncio.sleep(left_s)
+                else:
+                    await _wait_for_leaving(receive, left_s)
+            if answer.ending is Ending.RESPONSE:
+                await _respond(send, answer)
+            else:
+                await _hang_up(scope[_TRANSPORT], receive, reset=answer.ending is Ending.RESET)
         finally:
             if arrival is not None:
                 service.leave(arrival)
 
     return app
+
+
+async def _wait_for_leaving(receive: Any, timeout_s: float) -> None:
+    """Return when the caller has hung up, after `timeout_s` at the latest."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(_disconnected(receive), timeout_s)
+
+
+async def _disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _hang_up(transport: Any, receive: Any, *, reset: bool) -> None:
+    if not transport.is_closing():
+        if reset:
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        transport.abort()
+    # Uvicorn would answer 500 for a request that ends without a response before it knows that nobody listens.
+    await _disconnected(receive)
 
 
 async def _respond(send: Any, answer: Answer) -> None:
@@ -171,7 +201,7 @@ def main(listener_fd: int) -> None:
         )
         for model in plan.models
     }
-    service = SimulatedService(plan, behaviours)
+    service = SimulatedService(plan, behaviours, fault=make_fault(plan))
     gc.collect()
     gc.freeze()  # what start-up made stays for good: collections need not look at it again
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -16,6 +16,7 @@ from benchrunner.simulator.strict_window import StrictWindow
 from benchrunner.simulator.wire import (
     Answer,
     Arrival,
+    Ending,
     Fault,
     HttpRequest,
     Refused,
@@ -92,6 +93,7 @@ class SimulatedService:
         self._domains: dict[tuple[str, ...], _Domain] = {}
         self._counts = {key.key_id: _KeyCount() for key in plan.keys}
         self._turned_away: Counter[int] = Counter()  # by status: strangers, unknown models, unreadable bodies
+        self._faults: Counter[str] = Counter()  # by name: answers that a fault had a hand in
         self._number = 0
 
     def answer(self, request: HttpRequest) -> tuple[Answer, Arrival | None]:
@@ -104,11 +106,12 @@ class SimulatedService:
             self._turned_away[refused.answer.status] += 1
             return refused.answer, None
         answer = self._fault(arrival, self._serve) if self._fault else self._serve(arrival)
+        self._faults.update(answer.faults)
         count = self._counts[arrival.key_id]
         if answer.status == 429:
             count.refused += 1
             return answer, None
-        if answer.status == 200:
+        if answer.status == 200 and answer.ending is Ending.RESPONSE:
             count.accepted += 1
         else:
             count.failed += 1
@@ -220,7 +223,7 @@ class SimulatedService:
         return by_key, by_model
 
     def stats(self) -> dict[str, Any]:
-        """Return the counters of `GET /stats`: per key, per domain's windows, and of what was turned away."""
+        """Return the counters of `GET /stats`: per key, domain and fault, and of what was turned away."""
         return {
             "keys": {
                 key_id: {
@@ -243,5 +246,6 @@ class SimulatedService:
                 for place, domain in self._domains.items()
                 for kind, window in domain.windows
             ],
+            "faults": dict(self._faults),
             "turned_away": {str(status): count for status, count in self._turned_away.items()},
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import orjson
 
@@ -52,15 +53,25 @@ class Arrival:
     tools: tuple[ToolDefinition, ...] = ()
 
 
+class Ending(StrEnum):
+    """What comes when an answer's time has come."""
+
+    RESPONSE = "response"  # the whole of it
+    RESET = "reset"  # a TCP reset instead
+    CLOSE = "close"  # an orderly end of the connection instead, without a byte
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One response. `delay_s` counts from the request's arrival."""
+    """One response. `delay_s` counts from the request's arrival. `faults` names those that had a hand in it."""
 
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
     delay_s: float = 0.0
     content_type: bytes = b"application/json"
+    ending: Ending = Ending.RESPONSE
+    faults: tuple[str, ...] = ()
 
 
 Handler = Callable[[Arrival], Answer]

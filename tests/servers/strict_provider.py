@@ -1,8 +1,11 @@
 """An OpenAI-compatible server that owes nothing to benchrunner: it counts at arrival and refuses what is over.
 
     python strict_provider.py [--limit 10] [--per-s 1.0] [--latency 0.05] [--text OK] [--refuse KEY ...] [--port 0]
+                              [--latency-of MODEL=SECONDS ...] [--sigma 0.0] [--seed 1]
 
 Prints its port on the first line. GET /stats answers with what it saw. Standard library only, one thread.
+`--limit 0` counts and refuses nothing. With `--sigma` latencies are log-normal about their median; each follows from
+the seed, the model and the question, so whoever asks a question, and however often, waits equally long for it.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
+import random
 import signal
 import time
 from collections import Counter, defaultdict, deque
@@ -35,7 +40,12 @@ class Seen:
     def admit(self, key: str) -> float | None:
         """Return None if the request may pass, else the seconds until it might."""
         now_s = time.monotonic()
+        if self.first_s is None:
+            self.first_s = now_s
         stamps = self.stamps[key]
+        if not self.limit:
+            self.accepted[key] += 1
+            return None
         while stamps and stamps[0] <= now_s - self.per_s:
             stamps.popleft()
         if len(stamps) >= self.limit:
@@ -43,8 +53,6 @@ class Seen:
             return stamps[0] + self.per_s - now_s
         stamps.append(now_s)
         self.accepted[key] += 1
-        if self.first_s is None:
-            self.first_s = now_s
         return None
 
     def stats(self) -> dict[str, Any]:
@@ -56,7 +64,26 @@ class Seen:
             "most_models_in_flight": dict(self.most_models),
             "by_model": dict(self.by_model),
             "span_s": (self.last_s or 0.0) - (self.first_s or 0.0),
+            "first_s": self.first_s,  # on the machine's monotonic clock, refused or not
+            "last_s": self.last_s,
         }
+
+
+def latency_s(options: argparse.Namespace, model: str, question: str) -> float:
+    """Return how long the reply to `question` takes, whoever asks."""
+    median_s: float = options.latency_of.get(model, options.latency)
+    if not options.sigma or not median_s:
+        return median_s
+    drawn = random.Random(f"{options.seed}/{model}/{question}").gauss(0.0, 1.0)
+    return median_s * math.exp(options.sigma * drawn)
+
+
+def model_latency(text: str) -> tuple[str, float]:
+    """Return the two halves of MODEL=SECONDS."""
+    model, _, seconds = text.rpartition("=")
+    if not model:
+        raise argparse.ArgumentTypeError(f"{text!r} is not MODEL=SECONDS")
+    return model, float(seconds)
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -84,8 +111,8 @@ async def serve(options: argparse.Namespace) -> None:
                 head_lines += [f"Content-Length: {len(payload)}", "", ""]
                 writer.write("\r\n".join(head_lines).encode() + payload)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # cancelled: told to end while a client still held its connection
         finally:
             writer.close()
 
@@ -110,8 +137,9 @@ async def serve(options: argparse.Namespace) -> None:
         seen.in_flight[key][model] += 1
         busy = sum(count > 0 for count in seen.in_flight[key].values())
         seen.most_models[key] = max(seen.most_models[key], busy)
-        if options.latency:
-            await asyncio.sleep(options.latency)
+        wait_s = latency_s(options, model, str(request["messages"][-1]["content"]))
+        if wait_s:
+            await asyncio.sleep(wait_s)
         seen.in_flight[key][model] -= 1
         seen.last_s = time.monotonic()
         return (
@@ -141,10 +169,15 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=10)
     parser.add_argument("--per-s", type=float, default=1.0)
     parser.add_argument("--latency", type=float, default=0.05)
+    parser.add_argument("--latency-of", type=model_latency, action="append", default=[], metavar="MODEL=SECONDS")
+    parser.add_argument("--sigma", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--text", default="OK")
     parser.add_argument("--refuse", nargs="*", default=[])
     parser.add_argument("--port", type=int, default=0)
-    asyncio.run(serve(parser.parse_args()))
+    options = parser.parse_args()
+    options.latency_of = dict(options.latency_of)
+    asyncio.run(serve(options))
 
 
 if __name__ == "__main__":

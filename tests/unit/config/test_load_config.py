@@ -12,6 +12,7 @@ from benchrunner.config.schema import ModelTable, ProviderTable, RunTable, Simul
 from benchrunner.config.settings import Config, RunSettings, SimulatedModel, SimulatorSettings
 from benchrunner.errors import ConfigError, UsageError
 from benchrunner.records import (
+    InjectedFaults,
     KeyEntry,
     Limit,
     LimitKind,
@@ -49,7 +50,9 @@ def test_every_table_becomes_its_record(load: Load) -> None:
     )
     assert config.model("small").deployments == ("small",)
     assert config.simulated == {"small": SimulatedModel(latency_s=0.5, latency_p95_s=None, skill=0.25)}
-    assert config.simulator == SimulatorSettings(speed=5.0, seed=None, latency=True, profile="clean")
+    assert config.simulator == SimulatorSettings(
+        speed=5.0, seed=None, latency=True, profile="clean", faults=InjectedFaults()
+    )
 
 
 def test_a_phase_keeps_what_was_written_and_calls_policies_by_name(load: Load) -> None:
@@ -265,3 +268,13 @@ def test_the_commented_example_of_the_shipped_file_is_valid(tmp_path: Path) -> N
     path.write_text(text, encoding="utf-8")
     config = load_config(path, environ={}, words=ANY_WORDS)
     assert (Limit(kind=REQUESTS, amount=72, per_s=60.0),) == config.model("qwen2.5-72b-instruct").limits
+
+
+def test_a_model_says_how_it_calls_tools(load: Load) -> None:
+    """Text is the default; `protocol = "native"` reaches the model's entry."""
+    config = load(bent(("[models.small]\n", '[models.small]\nprotocol = "native"\n')))
+    assert {model.name: model.protocol for model in config.models} == {
+        "qwen2.5-72b-instruct": "text",
+        "small": "native",
+        "big": "text",
+    }

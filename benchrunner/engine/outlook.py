@@ -1,0 +1,144 @@
+"""A phase's forecast from its config: what its trials will be, its limits at the speed of the run, then the play."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from benchrunner.config.settings import Config
+from benchrunner.engine.rehearsal import rehearse
+from benchrunner.engine.virtual import VirtualConductor
+from benchrunner.errors import StoreError
+from benchrunner.planning.flow import play_flow
+from benchrunner.planning.forecast import CALLS_ONE_BY_ONE, Forecast, World
+from benchrunner.planning.load import TOKENS_PER_CALL
+from benchrunner.planning.sharding import PhasePlan, plan_phase
+from benchrunner.planning.trial_shapes import LATENCY_SIGMA, Expectation, TrialShape, latency_sigma, shape_trials
+from benchrunner.planning.virtual_run import play_calls
+from benchrunner.policies import make_policy
+from benchrunner.records import KeyEntry, ModelEntry, Phase
+from benchrunner.simulator.plan import scaled_limits
+from benchrunner.store.history import model_samples
+from benchrunner.suites.base import Suite
+
+TRIALS_REHEARSED = 600
+"""Trials rehearsed for one `plan`, all its phases together: a fifth of a millisecond per call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseWorld:
+    """A phase laid out at the speed it will run at, and what its trials are expected to be."""
+
+    phase: Phase
+    plan: PhasePlan
+    models: Mapping[str, ModelEntry]
+    keys: tuple[KeyEntry, ...]  # all of the config's
+    shapes: Mapping[str, TrialShape]
+    source: str  # where the shapes come from, for people
+
+
+def speed_of(config: Config) -> float:
+    """Return how many times faster than real time the backend runs."""
+    return config.simulator.speed if config.run.backend == "simulated" else 1.0
+
+
+def model_at_speed(model: ModelEntry, speed: float) -> ModelEntry:
+    """Return the model entry as the embedded provider has it at `speed`."""
+    return replace(
+        model,
+        limits=scaled_limits(model.limits, speed),
+        pace_qps=model.pace_qps * speed,
+        expected_call_s=model.expected_call_s / speed,
+    )
+
+
+def phase_world(config: Config, phase: Phase, suite: Suite, *, most_rehearsed: int = TRIALS_REHEARSED) -> PhaseWorld:
+    """Return the phase laid out, its trials' shapes from rehearsal (simulated), history, or else the config.
+
+    Reads runs.db, if there is one. Raises what `plan_phase` raises.
+    """
+    speed = speed_of(config)
+    models = {model.name: model_at_speed(model, speed) for model in config.phase_models(phase)}
+    plan = plan_phase(phase, tuple(models.values()), suite, run_id="plan", seed=config.run.seed)
+    shapes, source = expected_shapes(config, plan, suite, models, most_rehearsed=most_rehearsed)
+    return PhaseWorld(
+        phase=phase,
+        plan=plan,
+        models=models,
+        keys=tuple(replace(key, limits=scaled_limits(key.limits, speed)) for key in config.keys),
+        shapes=shapes,
+        source=source,
+    )
+
+
+def expected_shapes(
+    config: Config, plan: PhasePlan, suite: Suite, models: Mapping[str, ModelEntry], *, most_rehearsed: int
+) -> tuple[dict[str, TrialShape], str]:
+    """Return a shape for each trial of the plan, and in words where they come from."""
+    rng = Random(config.run.seed)
+    if config.run.backend == "simulated":
+        known = rehearse(config, plan, suite, models, most=most_rehearsed)
+        words = "all trials" if len(known) == len(plan.trials) else f"{len(known)} of {len(plan.trials)} trials"
+        return shape_trials(plan, suite, {}, known=known, rng=rng), f"{words} rehearsed"
+    expected, source = _expectations(config, tuple(models.values()))
+    return shape_trials(plan, suite, expected, known={}, rng=rng), source
+
+
+def _expectations(config: Config, models: Sequence[ModelEntry]) -> tuple[dict[str, Expectation], str]:
+    try:
+        samples = model_samples(config.run.db, [model.name for model in models], backend=config.run.backend)
+        trouble = ""
+    except StoreError as error:  # a forecast does without a history; whoever runs is told by the run
+        samples, trouble = {}, f" ({error})"
+    expected = {}
+    for model in models:
+        sample = samples.get(model.name)
+        if sample is None:
+            expected[model.name] = Expectation(
+                latency_p50_s=model.expected_call_s, latency_sigma=LATENCY_SIGMA, tokens_per_call=TOKENS_PER_CALL
+            )
+            continue
+        expected[model.name] = Expectation(
+            latency_p50_s=sample.latency_p50_s,
+            latency_sigma=latency_sigma(sample.latency_p50_s, sample.latency_p95_s),
+            tokens_per_call=TOKENS_PER_CALL if sample.tokens_per_call is None else sample.tokens_per_call,
+            calls_of=sample.calls_of,
+            source="history",
+        )
+    if not samples:
+        return expected, f"expected_call_s and the suite's expectations{trouble}"
+    if len(samples) == len(models):
+        return expected, "earlier runs"
+    return expected, f"earlier runs of {len(samples)} of {len(models)} models, expected_call_s for the others"
+
+
+def forecast(
+    config: Config,
+    plan: PhasePlan,
+    models: Mapping[str, ModelEntry],
+    keys: Sequence[KeyEntry],
+    shapes: Mapping[str, TrialShape],
+    *,
+    policy: str,
+    calls_one_by_one: int = CALLS_ONE_BY_ONE,
+) -> Forecast:
+    """Return the forecast of a laid-out phase under the policy; more calls than `calls_one_by_one` are a flow."""
+    phase = plan.phase
+    used = {shard.provider for shard in plan.shards}
+    world = World(
+        shards=plan.shards,
+        shapes=shapes,
+        models=models,
+        keys=tuple(key for key in keys if key.provider in used),
+        providers={provider.name: provider for provider in config.providers},
+        policy=make_policy(
+            policy,
+            order=phase.order.value,
+            stagger_s=phase.stagger_s / speed_of(config),
+            batch_size=config.run.batch_size,
+        ),
+    )
+    if sum(shape.calls for shape in shapes.values()) > calls_one_by_one:
+        return play_flow(world)
+    return play_calls(world, VirtualConductor(world.shards, world.keys, world.policy))

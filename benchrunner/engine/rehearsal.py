@@ -1,0 +1,66 @@
+"""Rehearses trials against the embedded provider's models, without a provider: what they will do there is settled.
+
+What a simulated model says and how long it takes follow from seeds and the conversation alone, so a dialogue played
+here makes the same calls as in the run to come. A real provider cannot be rehearsed. Faults that the provider is told
+to make are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchrunner.config.settings import Config
+from benchrunner.planning.sharding import PhasePlan
+from benchrunner.planning.trial_shapes import TrialShape
+from benchrunner.records import ModelEntry, Trial
+from benchrunner.simulator.behaviour import SimulatedModel, simulated_model
+from benchrunner.suites.base import Suite
+
+
+def rehearse(
+    config: Config, plan: PhasePlan, suite: Suite, models: Mapping[str, ModelEntry], *, most: int
+) -> dict[str, TrialShape]:
+    """Return the shapes of at most `most` trials by id, spread evenly over the plan; of all if there are no more."""
+    voices = {name: _voice(config, name) for name in {trial.condition.model for trial in plan.trials}}
+    shapes = {}
+    for trial in _spread(plan.trials, most):
+        name = trial.condition.model
+        shapes[trial.trial_id] = _play(config, plan, suite, models[name], voices[name], trial)
+    return shapes
+
+
+def _spread(trials: Sequence[Trial], most: int) -> list[Trial]:
+    if len(trials) <= most:
+        return list(trials)
+    # Not every n-th: a grid's rows repeat, and a step that divides a row would see one column only.
+    return [trials[(2 * place + 1) * len(trials) // (2 * most)] for place in range(most)]
+
+
+def _voice(config: Config, name: str) -> SimulatedModel:
+    wished = config.simulated.get(name)
+    return simulated_model(
+        name,
+        seed=config.run.seed if config.simulator.seed is None else config.simulator.seed,
+        competence=wished.skill if wished else None,
+        latency_p50_s=wished.latency_s if wished else None,
+        latency_p95_s=wished.latency_p95_s if wished else None,
+    )
+
+
+def _play(
+    config: Config, plan: PhasePlan, suite: Suite, entry: ModelEntry, voice: SimulatedModel, trial: Trial
+) -> TrialShape:
+    latencies_s: list[float] = []
+    tokens = 0
+    dialogue = suite.dialogue(trial, plan.task_of(trial), protocol=entry.protocol)
+    try:
+        request = next(dialogue)
+        while True:
+            reply = voice.reply(request.messages, request.tools)
+            tokens += (reply.prompt_tokens or 0) + (reply.completion_tokens or 0)
+            latency_s = voice.latency_s(request.messages) / config.simulator.speed if config.simulator.latency else 0.0
+            latencies_s.append(latency_s)
+            request = dialogue.send(reply)
+    except StopIteration:
+        pass
+    return TrialShape(latencies_s=tuple(latencies_s), tokens_per_call=tokens / len(latencies_s))

@@ -1,0 +1,84 @@
+"""RunState behind the seam that a forecast speaks to: the rules of a real run, played under a virtual clock. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchrunner.engine import events as ev
+from benchrunner.engine.state import KeySetup, Rules, RunState
+from benchrunner.planning.conducting import Hand, LetGo, Order, Start
+from benchrunner.policies.base import Policy
+from benchrunner.records import KeyEntry, LimitKind, Shard, TrialStatus
+
+_NO_TIME = ""  # what RunState stamps its facts with: nobody keeps those of a virtual run
+
+
+class VirtualConductor:
+    """A run's rules without a run. Implements planning.conducting.Conductor."""
+
+    def __init__(self, shards: Sequence[Shard], keys: Sequence[KeyEntry], policy: Policy) -> None:
+        """Take the shards and keys as they are at the speed of the forecast."""
+        self._state = RunState(
+            run_id="forecast",
+            shards=shards,
+            keys=[
+                KeySetup(
+                    key_id=key.key_id,
+                    provider=key.provider,
+                    slots=key.slots,
+                    rate_per_s=min(
+                        (one.amount / one.per_s for one in key.limits if one.kind is LimitKind.REQUESTS),
+                        default=float("inf"),
+                    ),
+                )
+                for key in keys
+            ],
+            policy=policy,
+            rules=Rules(shard_timeout_s=float("inf")),
+        )
+
+    @property
+    def ended(self) -> bool:
+        """See Conductor."""
+        return self._state.ended is not None
+
+    def tick(self, now_s: float) -> list[Order]:
+        """See Conductor."""
+        return self._play(ev.Tick(), now_s)
+
+    def call_leaves(self, worker_id: str, wait_s: float, now_s: float) -> None:
+        """See Conductor."""
+        self._state.handle(ev.CallLeaves(worker_id=worker_id, wait_window_s=wait_s), now_s, _NO_TIME)
+
+    def trial_done(self, worker_id: str, trial_id: str, now_s: float) -> list[Order]:
+        """See Conductor."""
+        finished = ev.TrialFinished(
+            worker_id=worker_id,
+            trial_id=trial_id,
+            status=TrialStatus.SCORED,
+            score=None,
+            cause="",
+            detail="",
+            turns=0,
+        )
+        return self._play(finished, now_s)
+
+    def worker_gone(self, worker_id: str, now_s: float) -> list[Order]:
+        """See Conductor."""
+        return self._play(ev.WorkerExited(worker_id=worker_id, exit_code=0), now_s)
+
+    def _play(self, event: ev.Event, now_s: float) -> list[Order]:
+        orders: list[Order] = []
+        for command in self._state.handle(event, now_s, _NO_TIME):
+            match command:
+                case ev.StartWorker():
+                    orders.append(
+                        Start(worker_id=command.worker_id, shard_id=command.shard_id, key_id=command.key_id)
+                    )
+                case ev.Assign():
+                    orders.append(Hand(worker_id=command.worker_id, trial_ids=command.trial_ids))
+                case ev.Release():
+                    orders.append(LetGo(worker_id=command.worker_id))
+                case _:
+                    pass  # facts for the store, words for people, and orders about processes there are none of
+        return orders
