@@ -15,7 +15,7 @@ import click
 from benchrunner import __version__
 from benchrunner.errors import BenchrunnerError
 
-COMMANDS = ("init", "check", "plan", "phase", "resume", "runs", "show", "export", "keys", "tasks", "simulate")
+COMMANDS = ("init", "check", "plan", "phase", "resume", "runs", "show", "audit", "export", "keys", "tasks", "simulate")
 """In the order a newcomer meets them. Each is `command` in the file of its name."""
 
 

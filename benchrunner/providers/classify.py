@@ -61,6 +61,9 @@ def classify_response(
     where the provider's quota is per model); `secret` is masked wherever the provider echoes it; `now_epoch_s` serves
     dated Retry-After headers only.
     """
+    if secret and secret.encode() in body:
+        # Before anything is read: a reply that repeats the key must not carry it into a transcript either.
+        body = body.replace(secret.encode(), b"***")
     if 200 <= status < 300:
         document = load_json(body)
         reply = read_reply(document)

@@ -171,8 +171,8 @@ def start_host(
     """Return a started Manager with these keys, reachable once this returns.
 
     `ctx` is a named `forkserver` or `spawn` context; `socket_dir` a short path, this user's alone (0700); `life_lock`
-    the file of a LifeLock that the caller holds; fences go on from `last_fence`. Raises StateError for a directory that others may enter, and
-    RegistryError for the rest, a Manager that does not come up included.
+    the file of a LifeLock that the caller holds; fences go on from `last_fence`. Raises StateError for a directory
+    that others may enter, and RegistryError for the rest, a Manager that does not come up included.
     """
     if ctx.get_start_method() == "fork":
         raise RegistryError("a forked Manager would hold its own life lock; hand in a forkserver or spawn context")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from benchrunner.records import RunStatus
 from benchrunner.reporting.statistics import extreme_rates, wilson_interval
+from benchrunner.reporting.stored_config import read_stored_config
 from benchrunner.store.answers import ConditionRow, KeyRow, LossRow
 from benchrunner.store.queries import RunReader
+
+Cell = tuple[str, str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,9 @@ class ConditionSummary:
     weighted_success_score: float | None
     final_score: float | None
     turns: float | None
+    coverage: float  # scored / planned
+    low_coverage: bool  # below the run's floor: shown, not ranked
+    rank: int | None  # by success rate among the models under the same condition; equals share one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +61,8 @@ class RunSummary:
     wall_s: float | None  # command's start to its end
     makespan_s: float | None  # first request to last reply
     lower_bound_s: float | None
+    forecast_s: float | None = None  # what the makespan was expected to be, before the first call
+    coverage_floor: float
     planned: int
     scored: int
     invalid: int
@@ -70,6 +80,7 @@ def summarise(reader: RunReader, reference: str | None = None, *, lower_bound_s:
     `lower_bound_s`: what planning says no schedule could beat, shown beside the makespan when given.
     """
     run = reader.find_run(reference)
+    floor = read_stored_config(reader.run_record(run.run_id).config, f"run {run.run_id}").coverage_floor
     keys = reader.key_rows(run.run_id)
     return RunSummary(
         run_id=run.run_id,
@@ -86,19 +97,21 @@ def summarise(reader: RunReader, reference: str | None = None, *, lower_bound_s:
         wall_s=_seconds_between(run.started_at, run.ended_at),
         makespan_s=reader.makespan_s(run.run_id),
         lower_bound_s=lower_bound_s,
+        forecast_s=run.forecast_s,
+        coverage_floor=floor,
         planned=run.planned,
         scored=run.scored,
         invalid=run.invalid,
         calls=run.calls,
         refused=run.refused,
         unanswered=sum(key.unanswered for key in keys),
-        conditions=tuple(_condition(row) for row in reader.condition_rows(run.run_id)),
+        conditions=_ranked([_condition(row, floor) for row in reader.condition_rows(run.run_id)]),
         keys=keys,
         losses=reader.losses(run.run_id),
     )
 
 
-def _condition(row: ConditionRow) -> ConditionSummary:
+def _condition(row: ConditionRow, floor: float) -> ConditionSummary:
     successes = row.full + row.partial
     low, high = wilson_interval(successes, row.scored) or (None, None)
     worst, best = extreme_rates(successes, row.scored, row.planned) or (None, None)
@@ -121,7 +134,30 @@ def _condition(row: ConditionRow) -> ConditionSummary:
         weighted_success_score=row.weighted_success_score,
         final_score=row.final_score,
         turns=row.turns,
+        coverage=row.scored / row.planned,
+        low_coverage=row.scored / row.planned < floor,
+        rank=None,
     )
+
+
+def _ranked(conditions: Sequence[ConditionSummary]) -> tuple[ConditionSummary, ...]:
+    """Return the conditions with ranks. What infrastructure took too much of stands beside the others, not among them.
+    """
+    rates: defaultdict[Cell, list[float]] = defaultdict(list)
+    for one in conditions:
+        if one.success_rate is not None and not one.low_coverage:
+            rates[cell_of(one)].append(one.success_rate)
+    return tuple(
+        one
+        if one.success_rate is None or one.low_coverage
+        else replace(one, rank=1 + sum(rate > one.success_rate for rate in rates[cell_of(one)]))
+        for one in conditions
+    )
+
+
+def cell_of(condition: ConditionSummary) -> Cell:
+    """Return what models are compared under: prompt, difficulty, tool success rate."""
+    return condition.prompt, condition.difficulty, condition.tool_success_rate
 
 
 def _seconds_between(start: str, end: str | None) -> float | None:

@@ -5,7 +5,7 @@ A terminal gets colour, everything else (a pipe, a log, NO_COLOR) plain text of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -13,7 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchrunner.reporting.summary import ConditionSummary, RunSummary
+from benchrunner.records import RunStatus
+from benchrunner.reporting.summary import Cell, ConditionSummary, RunSummary, cell_of
 from benchrunner.reporting.wording import backend_mark, count_text, duration_text, printable
 from benchrunner.store.answers import RunRow
 
@@ -36,18 +37,35 @@ def to_json(record: object) -> str:
 
 def table(title: str, columns: Sequence[Column], cells: Iterable[Sequence[object]]) -> RenderableType:
     """Return a titled table of `cells`; None is shown as `-`. Print it on a console from `console_for`."""
-    made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in columns:
+    made = _rows(columns, ([_cell_text(cell) for cell in row] for row in cells))
+    # Above the table, not the table's own: a title wraps at the screen's width, not at a narrow table's.
+    return Group(Text(title, style="bold"), made)
+
+
+def _cell_text(cell: object) -> str:
+    return "-" if cell is None else printable(str(cell))
+
+
+def _rows(
+    columns: Sequence[Column],
+    lines: Iterable[Sequence[str]],
+    widths: Sequence[int] | None = None,
+    *,
+    header: bool = True,
+) -> Table:
+    """Return the lines as a table. `widths`: the least of each column, so that tables under one another line up."""
+    made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=header)
+    for place, column in enumerate(columns):
         made.add_column(
             Text(column.title),
             justify="right" if column.numeric else "left",
             no_wrap=column.numeric,
             overflow="fold",
+            min_width=None if widths is None else widths[place],
         )
-    for row in cells:
-        made.add_row(*(Text("-" if cell is None else printable(str(cell))) for cell in row))
-    # Above the table, not the table's own: a title wraps at the screen's width, not at a narrow table's.
-    return Group(Text(title, style="bold"), made)
+    for line in lines:
+        made.add_row(*map(Text, line))
+    return made
 
 
 def show(console: Console, parts: Iterable[RenderableType]) -> None:
@@ -126,19 +144,28 @@ def _header(summary: RunSummary) -> Text:
         f"started {_second(summary.started_at)}, "
         + (f"ended {_second(summary.ended_at)} ({duration_text(summary.wall_s)})" if summary.ended_at else "not ended"),
         f"first request to last reply {duration_text(summary.makespan_s)}{bound}",
+        *_forecast_lines(summary),
         f"trials {summary.scored} of {summary.planned} scored, {summary.invalid} invalid; "
         f"calls {summary.calls}, {summary.refused} refused{unanswered}",
     ]
     return Text.assemble((head, "bold"), "\n", "\n".join(lines))
 
 
+def _forecast_lines(summary: RunSummary) -> list[str]:
+    """Return what was expected beside what came: only a whole run can be held against its forecast."""
+    if summary.forecast_s is None:
+        return []
+    took = summary.makespan_s if summary.status is RunStatus.COMPLETE else None
+    return [f"forecast {duration_text(summary.forecast_s)}" + (f", took {duration_text(took)}" if took else "")]
+
+
 def _conditions(summary: RunSummary, mark: str) -> RenderableType:
-    same, label_of = _labels(summary.conditions)
-    return table(
-        f"Success, 95 % interval{same}{mark}",
+    rivals = len({row.model for row in summary.conditions}) > 1
+    ranked = rivals or any(row.low_coverage for row in summary.conditions)
+    return _by_condition(
+        f"Success, 95 % interval{_shared(summary.conditions)}{mark}",
         [
             Column(title="model"),
-            Column(title="condition"),
             Column(title="scored", numeric=True),
             Column(title="inv", numeric=True),
             Column(title="full", numeric=True),
@@ -147,48 +174,99 @@ def _conditions(summary: RunSummary, mark: str) -> RenderableType:
             Column(title="success", numeric=True),
             Column(title="wtd", numeric=True),
             Column(title="turns", numeric=True),
+            *([Column(title="rank", numeric=True)] if ranked else []),
         ],
-        (
-            (
-                row.model,
-                label_of(row),
-                f"{row.scored}/{row.planned}",
-                row.invalid,
-                row.full,
-                row.partial,
-                row.failure,
-                _rate(row.success_rate, row.success_low, row.success_high),
-                None if row.weighted_success_score is None else f"{row.weighted_success_score:.2f}",
-                None if row.turns is None else f"{row.turns:.1f}",
-            )
-            for row in summary.conditions
+        summary.conditions,
+        lambda row: (
+            row.model,
+            f"{row.scored}/{row.planned}",
+            row.invalid,
+            row.full,
+            row.partial,
+            row.failure,
+            _rate(row.success_rate, row.success_low, row.success_high),
+            None if row.weighted_success_score is None else f"{row.weighted_success_score:.2f}",
+            None if row.turns is None else f"{row.turns:.1f}",
+            *(("low" if row.low_coverage else row.rank,) if ranked else ()),
         ),
+        every=summary.conditions,
     )
 
 
 def _bounds(summary: RunSummary, mark: str) -> RenderableType:
-    _, label_of = _labels(summary.conditions)
-    return table(
-        f"Success if all trials not scored had failed, or succeeded{mark}",
+    low = any(row.low_coverage for row in summary.conditions)
+    note = f"; below {100 * summary.coverage_floor:g} % coverage not ranked" if low else ""
+    return _by_condition(
+        f"Success if all trials not scored had failed, or succeeded{note}{mark}",
         [
             Column(title="model"),
-            Column(title="condition"),
             Column(title="missing", numeric=True),
             Column(title="worst", numeric=True),
             Column(title="best", numeric=True),
+            Column(title="coverage", numeric=True),
+            Column(title=""),
         ],
-        (
-            (
-                row.model,
-                label_of(row),
-                row.planned - row.scored,
-                _percent(row.success_worst),
-                _percent(row.success_best),
-            )
-            for row in summary.conditions
-            if row.scored < row.planned
+        [row for row in summary.conditions if row.scored < row.planned],
+        lambda row: (
+            row.model,
+            row.planned - row.scored,
+            _percent(row.success_worst),
+            _percent(row.success_best),
+            _percent(row.coverage),
+            "low coverage" if row.low_coverage else "",
         ),
+        every=summary.conditions,
     )
+
+
+def _by_condition(
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[ConditionSummary],
+    cells: Callable[[ConditionSummary], Sequence[object]],
+    *,
+    every: Sequence[ConditionSummary],
+) -> RenderableType:
+    """Return a table with a heading per condition: models are compared under one, and its name may be long.
+
+    `every`: all rows of the run, from which a condition is named by what differs.
+    """
+    if len({cell_of(row) for row in every}) < 2:
+        return table(title, columns, map(cells, rows))
+    sections: dict[Cell, list[Sequence[str]]] = {}
+    for row in rows:
+        texts = [_cell_text(cell) for cell in cells(row)]
+        sections.setdefault(cell_of(row), []).append(["  " + texts[0], *texts[1:]])
+    held = [[column.title for column in columns], *(line for lines in sections.values() for line in lines)]
+    widths = [max(len(line[place]) for line in held) for place in range(len(columns))]
+    parts: list[RenderableType] = [Text(title, style="bold"), _rows(columns, (), widths)]
+    names = _names(every)
+    for cell, lines in sections.items():
+        parts += [Text(printable(names[cell])), _rows(columns, lines, widths, header=False)]
+    return Group(*parts)
+
+
+def _names(conditions: Sequence[ConditionSummary]) -> dict[Cell, str]:
+    """Return what each condition is called: by what differs between them."""
+    cells = dict.fromkeys(map(cell_of, conditions))
+    varies = [len(set(values)) > 1 for values in zip(*cells, strict=True)]
+    return {
+        (prompt, difficulty, rate): ", ".join(
+            text for text, shown in zip((prompt, difficulty, f"tools {rate:g}"), varies, strict=True) if shown
+        )
+        for prompt, difficulty, rate in cells
+    }
+
+
+def _shared(conditions: Sequence[ConditionSummary]) -> str:
+    """Return what all conditions have in common, for a title."""
+    if not conditions:
+        return ""
+    cells = dict.fromkeys(map(cell_of, conditions))
+    prompt, difficulty, rate = next(iter(cells))
+    same = [len(set(values)) == 1 for values in zip(*cells, strict=True)]
+    parts = (f"prompt {prompt}", difficulty, f"tools {rate:g}")
+    return "".join(f", {text}" for text, shown in zip(parts, same, strict=True) if shown)
 
 
 def _keys(summary: RunSummary, mark: str) -> RenderableType:
@@ -207,36 +285,6 @@ def _keys(summary: RunSummary, mark: str) -> RenderableType:
             for key in summary.keys
         ),
     )
-
-
-class _Label:
-    """Names a condition by what differs between the rows; what they share stands once, in the title."""
-
-    def __init__(self, conditions: Sequence[ConditionSummary]) -> None:
-        self._prompts = len({row.prompt for row in conditions}) > 1
-        self._difficulties = len({row.difficulty for row in conditions}) > 1
-        self._rates = len({row.tool_success_rate for row in conditions}) > 1
-
-    def __call__(self, row: ConditionSummary) -> str:
-        parts = (
-            (self._prompts, row.prompt),
-            (self._difficulties, row.difficulty),
-            (self._rates, f"tools {row.tool_success_rate:g}"),
-        )
-        return ", ".join(text for varies, text in parts if varies) or "all"
-
-    def shared(self, row: ConditionSummary) -> str:
-        parts = (
-            (self._prompts, f"prompt {row.prompt}"),
-            (self._difficulties, row.difficulty),
-            (self._rates, f"tools {row.tool_success_rate:g}"),
-        )
-        return "".join(f", {text}" for varies, text in parts if not varies)
-
-
-def _labels(conditions: Sequence[ConditionSummary]) -> tuple[str, _Label]:
-    label = _Label(conditions)
-    return (label.shared(conditions[0]) if conditions else ""), label
 
 
 def _percent(rate: float | None) -> str | None:

@@ -27,6 +27,7 @@ class RunRow:
     invalid: int
     calls: int
     refused: int
+    forecast_s: float | None = None  # first request to last reply; None: nobody said, or the run was resumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,12 @@ from benchrunner.errors import StoreError
 from benchrunner.store.ownership import FileLock
 from benchrunner.store.schema import MIGRATION_NAMES, MIGRATION_SET, TABLES
 
-WRITER_BUSY_S = 30.0
-"""How long the writer waits for another invocation's transaction, which lasts milliseconds."""
+WRITER_BUSY_S = 5.0
+"""How long the writer waits for another invocation's transaction, which lasts milliseconds.
+
+No longer: the supervisor's one thread waits in here, and it has signals and dead workers to mind. What is locked for
+longer it tries again, with no call leaving meanwhile.
+"""
 READER_BUSY_S = 5.0
 QUICK_CHECK_BYTES = 16 * 2**20
 """Files up to this size are checked page by page before a run starts on them: under 50 ms."""

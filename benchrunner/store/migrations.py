@@ -11,7 +11,7 @@ import sqlite3
 from sqlite_utils.db import Database
 from sqlite_utils.migrations import Migrations
 
-from benchrunner.store.schema import M001_INITIAL, MIGRATION_SET
+from benchrunner.store.schema import M001_INITIAL, M002_FORECAST, MIGRATION_SET
 
 migrations = Migrations(MIGRATION_SET)
 
@@ -20,6 +20,13 @@ migrations = Migrations(MIGRATION_SET)
 def m001_initial(db: Database) -> None:
     """Build the tables, indices and views of the first release."""
     for statement in M001_INITIAL:
+        db.conn.execute(statement)
+
+
+@migrations()
+def m002_forecast(db: Database) -> None:
+    """Keep with each run how long it was expected to take."""
+    for statement in M002_FORECAST:
         db.conn.execute(statement)
 
 

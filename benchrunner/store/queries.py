@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from benchrunner.errors import StoreError
 from benchrunner.records import KeyEvent, RunRecord, RunStatus, Shard, Task, Trial
@@ -69,12 +70,12 @@ class RunReader:
         self._connection = connection
 
     @classmethod
-    def open(cls, path: str | Path) -> RunReader:
+    def open(cls, path: str | Path) -> Self:
         """Return a reader on an existing runs.db. Raises StoreError."""
         path = Path(path)
         return cls(path, connect_reader(path))
 
-    def __enter__(self) -> RunReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -290,6 +291,7 @@ def _run_row(row: sqlite3.Row) -> RunRow:
         invalid=row["invalid"],
         calls=row["calls"],
         refused=row["refused"],
+        forecast_s=row["forecast_s"],
     )
 
 

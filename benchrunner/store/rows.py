@@ -103,6 +103,7 @@ CHANGE_SHARD = """
 UPDATE shards SET status = ?, started_at = CASE WHEN ? THEN coalesce(started_at, ?) ELSE started_at END, ended_at = ?
 WHERE id = ? AND run_id = ?
 """
+FORECAST_RUN = "UPDATE runs SET forecast_s = ? WHERE id = ?"
 END_RUN = "UPDATE runs SET status = ?, ended_at = ? WHERE id = ?"
 
 

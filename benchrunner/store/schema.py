@@ -8,7 +8,7 @@ closed sets below with the enums, and docs/database.md with what the migrations 
 from __future__ import annotations
 
 MIGRATION_SET = "benchrunner"
-MIGRATION_NAMES = ("m001_initial",)
+MIGRATION_NAMES = ("m001_initial", "m002_forecast")
 """Every migration this version knows, in order. A file that holds another name was written by a newer version."""
 
 TABLES = ("runs", "shards", "tasks", "trials", "calls", "leases", "key_events", "id_blocks")
@@ -233,3 +233,5 @@ FROM trials
 WHERE status <> 'scored'
 """,
 )
+
+M002_FORECAST = ("ALTER TABLE runs ADD COLUMN forecast_s REAL",)

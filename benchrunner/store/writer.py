@@ -69,13 +69,25 @@ class RunWriter:
             taken, self._ids = self._ids[:count], self._ids[count:]
             return taken
 
-    def add_run(self, run: RunRecord, shards: Sequence[Shard], trials: Sequence[Trial], tasks: Sequence[Task]) -> None:
-        """Record a planned run, whole, and own it until it ends. Raises StoreError."""
+    def add_run(
+        self,
+        run: RunRecord,
+        shards: Sequence[Shard],
+        trials: Sequence[Trial],
+        tasks: Sequence[Task],
+        *,
+        forecast_s: float | None = None,
+    ) -> None:
+        """Record a planned run, whole, and own it until it ends. Raises StoreError.
+
+        `forecast_s`: seconds it is expected to take from its first request to its last reply.
+        """
         run_id = run.run_id
         self._own(run_id)
         try:
             with self._transaction("add a run to") as connection:
                 connection.execute(rows.INSERT_RUN, rows.run_values(run))
+                connection.execute(rows.FORECAST_RUN, (forecast_s, run_id))
                 connection.executemany(rows.INSERT_TASK, [rows.task_values(run_id, task) for task in tasks])
                 connection.executemany(rows.INSERT_SHARD, [rows.shard_values(run_id, shard) for shard in shards])
                 connection.executemany(rows.INSERT_TRIAL, [rows.trial_values(run_id, trial) for trial in trials])
@@ -176,7 +188,10 @@ def _reopen(connection: sqlite3.Connection, run_id: str, at: str, shards: Sequen
         raise StoreError(f"there is no run {run_id} to resume")
     if found[0] == "complete":
         raise StoreError(f"run {run_id} is complete; there is nothing to resume")
-    connection.execute("UPDATE runs SET status = 'running', ended_at = NULL WHERE id = ?", (run_id,))
+    # A forecast is of a run in one go: with a pause in between there is nothing left to hold it against.
+    connection.execute(
+        "UPDATE runs SET status = 'running', ended_at = NULL, forecast_s = NULL WHERE id = ?", (run_id,)
+    )
     connection.execute(
         "UPDATE trials SET status = 'pending', started_at = NULL WHERE run_id = ? AND status = 'running'", (run_id,)
     )

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from conftest import SECRETS, StrictProvider, Workspace, family, wait_until
+from process_kit import SECRETS, StrictProvider, Workspace, family, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from conftest import StrictProvider, Workspace, family, wait_until, workers_of
+from process_kit import StrictProvider, Workspace, family, wait_until, workers_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import ROOT, Workspace, wait_until
+from process_kit import ROOT, Workspace, wait_until
 
 from benchrunner.records import InjectedFaults
 from benchrunner.simulator.plan import SimulatedKey, SimulatedModelPlan, SimulatorPlan

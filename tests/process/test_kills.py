@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import StrictProvider, Workspace, family, wait_until
+from process_kit import StrictProvider, Workspace, family, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

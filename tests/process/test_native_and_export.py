@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Workspace
+    from process_kit import Workspace
 
 pytestmark = pytest.mark.slow
 

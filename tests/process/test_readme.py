@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Workspace
+from process_kit import ROOT, Workspace
 
 README = ROOT / "README.md"
 

@@ -2,8 +2,8 @@
 
     python echoing_provider.py
 
-Prints its port on the first line. Of nine requests most fail, each in another way, the key in every text of it; the others
-are answered. Standard library only.
+Prints its port on the first line. Most requests fail, each in another way, the key in every text of it; the others are
+answered. Standard library only.
 """
 
 from __future__ import annotations

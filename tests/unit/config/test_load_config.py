@@ -112,6 +112,7 @@ def test_defaults_are_those_of_the_schema(load: Load, tmp_path: Path) -> None:
         drain_s=20.0,
         restart_budget=5,
         restart_window_s=300.0,
+        coverage_floor=0.9,
     )
     assert config.simulator.speed == 1.0
 

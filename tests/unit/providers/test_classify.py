@@ -382,3 +382,19 @@ def test_request_id_stands_in_the_detail() -> None:
     result = _classify(500, b"oops", {"X-Request-Id": "req-42"})
     # Then
     assert result.detail == "[request req-42] HTTP 500: oops"
+
+
+def test_a_reply_that_repeats_the_key_never_shows_it() -> None:
+    """A provider that echoes the credential in a good reply does not get it into a transcript."""
+    # Given a complete reply whose text, model name and function arguments hold the secret
+    body = (
+        b'{"model": "m-sk-secret-1", "choices": [{"finish_reason": "tool_calls", "message": {"content": '
+        b'"your key is sk-secret-1", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{\\"k\\": '
+        b'\\"sk-secret-1\\"}"}}]}}]}'
+    )
+    # When it is read
+    result = classify_response(200, {}, body, own_max_tokens=100, offers_tools=True, secret="sk-secret-1")
+    # Then nothing of what comes back holds it
+    assert result.reply is not None
+    assert "sk-secret-1" not in repr(result)
+    assert "your key is ***" == result.reply.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -56,3 +57,33 @@ def test_the_json_form_holds_every_field_and_says_simulated(summary: RunSummary)
     assert set(read) == set(RunSummary.__dataclass_fields__)
     assert (read["backend"], read["simulated"], read["status"]) == ("simulated", True, "incomplete")
     assert read["conditions"][1]["success_rate"] is None
+
+
+def test_a_condition_below_the_floor_is_shown_and_not_ranked(summary: RunSummary) -> None:
+    """Three of four scored is 75 %, the floor 90 %: no rank; its figures are there all the same."""
+    big, small = summary.conditions
+    assert summary.coverage_floor == 0.9
+    assert (big.coverage, big.low_coverage, big.rank) == (0.75, True, None)
+    assert (small.coverage, small.low_coverage, small.rank) == (0.0, True, None)
+
+
+def test_models_are_ranked_by_success_under_the_same_condition_and_equals_share_a_rank(tmp_path: Path) -> None:
+    """The floor is the run's own; what is lost of one model moves no other model's rank."""
+    # Given three models, the first two equal, the third worse and with a trial lost, in a run with a floor of 75 %
+    plan = planned(models=("m-a", "m-b", "m-c"))
+    run = replace(plan.run, config='{"run": {"coverage_floor": 0.75}}')
+    with RunWriter.open(tmp_path / "runs.db") as writer:
+        writer.add_run(run, plan.shards, plan.trials, plan.tasks)
+        writer.record([scored(trial) for trial in plan.trials[:8]])
+        writer.record([scored(trial, FAILED_SCORE) for trial in plan.trials[8:11]])
+        writer.record([invalid(plan.trials[11])])
+        with RunReader.open(writer.path) as reader:
+            # When it is summed up
+            found = summarise(reader)
+    # Then equals share the first place, and the next place is the third
+    assert found.coverage_floor == 0.75
+    assert [(one.model, one.rank, one.low_coverage) for one in found.conditions] == [
+        ("m-a", 1, False),
+        ("m-b", 1, False),
+        ("m-c", 3, False),
+    ]

@@ -50,6 +50,9 @@ CONDITION = ConditionSummary(
     weighted_success_score=0.625,
     final_score=0.7,
     turns=9.5,
+    coverage=1.0,
+    low_coverage=False,
+    rank=1,
 )
 LOST = replace(
     CONDITION,
@@ -68,6 +71,9 @@ LOST = replace(
     weighted_success_score=None,
     final_score=None,
     turns=None,
+    coverage=0.0,
+    low_coverage=True,
+    rank=None,
 )
 SUMMARY = RunSummary(
     run_id=RUN.run_id,
@@ -84,6 +90,7 @@ SUMMARY = RunSummary(
     wall_s=185.25,
     makespan_s=180.0,
     lower_bound_s=171.0,
+    coverage_floor=0.9,
     planned=200,
     scored=100,
     invalid=100,
@@ -103,13 +110,17 @@ first request to last reply 3 min 00 s; lower bound 2 min 51 s, ratio 0.95
 trials 100 of 200 scored, 100 invalid; calls 1001, 3 refused, 1 unanswered
 
 Success, 95 % interval, prompt optimal, tools 0.8 (SIMULATED)
-model                  condition  scored inv full part fail   success  wtd turns
-qwen2.5-72b-instruct   very_easy 100/100   0   60    5   35 65% 55-74 0.62   9.5
-Llama-3.3-70B-Instruct medium      0/100 100    0    0    0         -    -     -
+model                     scored inv full part fail   success  wtd turns rank
+very_easy
+  qwen2.5-72b-instruct   100/100   0   60    5   35 65% 55-74 0.62   9.5    1
+medium
+  Llama-3.3-70B-Instruct   0/100 100    0    0    0         -    -     -  low
 
-Success if all trials not scored had failed, or succeeded (SIMULATED)
-model                  condition missing worst   best
-Llama-3.3-70B-Instruct medium        100  0.0% 100.0%
+Success if all trials not scored had failed, or succeeded; below 90 % coverage
+not ranked (SIMULATED)
+model                    missing worst   best coverage
+medium
+  Llama-3.3-70B-Instruct     100  0.0% 100.0%     0.0% low coverage
 
 Lost to infrastructure, in no score (SIMULATED)
 model                  cause      trials
@@ -171,6 +182,32 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     lines = _text(*summary_parts(summary), width=width).splitlines()
     # Then every line fits
     assert max(map(len, lines)) <= width
+
+
+def test_the_longest_condition_and_the_longest_model_stand_whole_at_eighty_columns() -> None:
+    """Names are what rows are told apart by: none is folded, and every row is one line."""
+    # Given the longest prompt and model names there are, in full figures
+    long = replace(LOST, prompt="flawed_contradictory_instructions", scored=100)
+    long = replace(long, success_rate=1.0, success_low=0.96, success_high=1.0)
+    summary = replace(SUMMARY, conditions=(CONDITION, long), losses=())
+    # When the run is shown at 80 columns
+    lines = _text(*summary_parts(summary)).splitlines()
+    # Then the names and the figures are whole
+    assert "flawed_contradictory_instructions, medium" in lines
+    (row,) = [line for line in lines if "Llama" in line]
+    assert "  Llama-3.3-70B-Instruct 100/100 100" in row
+    assert "100% 96-100" in row
+
+
+def test_one_model_alone_has_no_rank_to_show() -> None:
+    """A ranking of one says nothing, and the column is left out."""
+    # Given a run of one model under two conditions, all scored
+    other = replace(CONDITION, difficulty="medium")
+    alone = replace(SUMMARY, conditions=(CONDITION, other), losses=())
+    assert "rank" not in _text(*summary_parts(alone))
+    # When a part of it is lost, the mark is shown
+    lost = replace(other, scored=50, low_coverage=True, coverage=0.5, rank=None)
+    assert "low coverage" in _text(*summary_parts(replace(alone, conditions=(CONDITION, lost))))
 
 
 def test_words_of_strangers_cannot_steer_the_terminal_or_the_markup() -> None:
