@@ -1,27 +1,24 @@
-"""Permits per second: 8 processes reserve on one domain that never makes them wait. Prints figures beside targets.
+"""Permits per second: 8 processes reserve on one domain that never makes them wait.
 
-    python benchmarks/permits.py [--processes 8] [--permits 40000] [--json]
-
-Also printed: the three calls of one request's life (reserve, spend, settle), and a reserve behind a queue.
+Also: the three calls of one request's life (reserve, spend, settle), and a reserve behind a queue.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
-import os
-import platform
 import tempfile
 import time
+from collections.abc import Iterator
+from fcntl import LOCK_EX, LOCK_UN, flock
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from benchmarks.figures import Figure
 from benchrunner.clock import SystemClock
 from benchrunner.records import Domain, Limit, LimitKind
 from benchrunner.registry.shared_windows import SharedWindows
 
-TARGETS = {"permits_per_s": ">= 100,000", "p50_us": "<= 10", "p99_us": "< 1,000"}
+PROCESSES, PERMITS = 8, 40_000
 WIDE = Domain(
     name="key:bench", label="bench", provider="bench",
     limits=(Limit(kind=LimitKind.REQUESTS, amount=10**12, per_s=1.0),),
@@ -117,26 +114,44 @@ def measure_alone(path: Path) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", type=int, default=8)
-    parser.add_argument("--permits", type=int, default=40_000, help="per process")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        together = measure_together(Path(directory) / "together.bin", options.processes, options.permits)
+LABELS = {
+    "p50_us": "the same: median",
+    "p99_us": "the same: 99th percentile",
+    "max_us": "the same: longest",
+    "reserve_us": "one process: reserve",
+    "reserve_and_spend_on_three_windows_us": "one process: reserve and spend, key and model, three windows",
+    "settle_behind_250_later_calls_us": "one process: settle tokens behind 250 later calls",
+    "reserve_in_a_queue_of_300_us": "one process: reserve in a queue of 300",
+}
+AT_MOST = {"p50_us": 10.0, "p99_us": 1000.0}
+
+
+def measure(*, tiny: bool) -> Iterator[Figure]:
+    """Measure all processes together, then one alone; beside the rate, what a bare lock and an append would reach."""
+    permits = 500 if tiny else PERMITS
+    with tempfile.TemporaryDirectory(prefix="benchrunner-bench-") as directory:
+        together = measure_together(Path(directory) / "together.bin", PROCESSES, permits)
         alone = measure_alone(Path(directory) / "alone.bin")
-    if options.json:
-        print(json.dumps({"processes": options.processes, "cores": os.cpu_count(), **together, **alone}))
-        return
-    print(f"{options.processes} processes, one domain, {os.cpu_count()} cores, Python {platform.python_version()}")
-    for name, value in together.items():
-        print(f"  {name:<40} {value:>12,.1f}   target {TARGETS.get(name, '-')}")
-    print("one process")
-    for name, value in alone.items():
-        print(f"  {name:<40} {value:>12,.1f}")
+        bare_us = measure_bare_lock(Path(directory) / "bare.lock")
+    rate = together.pop("permits_per_s")
+    yield Figure(
+        name="permits_per_s",
+        what=f"{PROCESSES} processes on one domain, permits of all",
+        value=rate,
+        unit="/s",
+        at_least=100_000,
+        beside=f"{rate * bare_us / 1e6:.2f} of one process that only locks and unlocks the file",
+    )
+    for name, value in (together | alone).items():
+        yield Figure(name=name, what=LABELS[name], value=value, unit="us", at_most=AT_MOST.get(name))
 
 
-if __name__ == "__main__":
-    main()
+def measure_bare_lock(path: Path) -> float:
+    """Return microseconds of one kernel lock and unlock, nothing between: what no permit can cost less than."""
+    rounds = 20_000
+    with path.open("w") as file:
+        started = time.perf_counter()
+        for _ in range(rounds):
+            flock(file, LOCK_EX)
+            flock(file, LOCK_UN)
+        return (time.perf_counter() - started) / rounds * 1e6

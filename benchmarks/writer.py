@@ -1,19 +1,18 @@
-"""Rows per second through the single writer, beside a bare executemany: `python benchmarks/writer.py`.
+"""Rows per second through the single writer, beside a bare executemany of the same rows.
 
 A call is one row inserted (`sent`) and updated (its end), in batches as a supervisor flushes them, foreign keys and
-indices on, committed batch by batch. `--million` then fills the file to 1,000,000 calls and times what `runs` and
-`show` ask of it.
+indices on, committed batch by batch.
 """
 
 from __future__ import annotations
 
-import argparse
 import sqlite3
-import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.figures import Figure
 from benchrunner.clock import SystemClock
 from benchrunner.records import (
     CallDone,
@@ -28,38 +27,39 @@ from benchrunner.records import (
     TrialDone,
     TrialStatus,
 )
-from benchrunner.reporting.summary import summarise
 from benchrunner.store import rows
-from benchrunner.store.history import model_history
-from benchrunner.store.queries import RunReader
 from benchrunner.store.writer import RunWriter
 
+CALLS, BATCH = 100_000, 200
+CHUNK = 20_000  # calls made ready at a time
 CALLS_PER_TRIAL = 10
 MODELS = 8
 RATE_PER_S = 30.0
 AT = "2025-08-26T00:00:00.000000Z"
 
 
-def main() -> int:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=100_000)
-    parser.add_argument("--batch", type=int, default=200, help="events a transaction")
-    parser.add_argument("--million", action="store_true")
-    options = parser.parse_args()
-    with TemporaryDirectory() as directory:
+def measure(*, tiny: bool) -> Iterator[Figure]:
+    """Measure the writer, then a bare executemany of the same rows."""
+    calls = 1_000 if tiny else CALLS
+    with TemporaryDirectory(prefix="benchrunner-bench-") as directory:
         path = Path(directory) / "runs.db"
-        total = 1_000_000 if options.million else options.calls
-        trials = _plan(path, total // CALLS_PER_TRIAL)
-        _time_writer(path, trials, options.calls, options.batch)
-        _time_bare(Path(directory) / "bare.db", trials, options.calls)
-        if options.million:
-            _fill(path, trials, options.calls, total)
-            _time_queries(path)
-    return 0
+        trials = plan(path, calls // CALLS_PER_TRIAL)
+        elapsed_s = fill(path, trials, 0, calls, batch=BATCH)
+        bare_s = _bare_s(Path(directory) / "bare.db", trials, calls)
+    changes = calls * 2 + calls // CALLS_PER_TRIAL
+    yield Figure(
+        name="rows_per_s",
+        what=f"through the writer, batches of {BATCH} facts: rows inserted or updated",
+        value=changes / elapsed_s,
+        unit="rows/s",
+        at_least=20_000,
+        beside=f"{bare_s / calls / (elapsed_s / changes):.2f} of a bare executemany's {calls / bare_s:,.0f} rows/s",
+    )
+    yield Figure(name="calls_per_s", what="the same, in calls", value=calls / elapsed_s, unit="calls/s")
 
 
-def _plan(path: Path, count: int) -> tuple[Trial, ...]:
+def plan(path: Path, count: int) -> tuple[Trial, ...]:
+    """Record a run of `count` trials over MODELS models, and return them."""
     tasks = tuple(
         Task(task_id=f"task_{n}", task_type="basic_task", difficulty="easy", body="{}")
         for n in range(-(-count // MODELS))
@@ -159,54 +159,26 @@ def _at(second: float) -> str:
     return f"2025-08-{1 + int(day):02d}T{int(hour):02d}:{int(minute):02d}:{rest:09.6f}Z"
 
 
-def _time_writer(path: Path, trials: tuple[Trial, ...], calls: int, batch: int) -> None:
+def fill(path: Path, trials: tuple[Trial, ...], first: int, last: int, *, batch: int) -> float:
+    """Write the calls from `first` up to `last` in batches of so many facts, and return the seconds it took."""
     clock = SystemClock()
     with RunWriter.open(path) as writer:
-        events = _calls(writer, trials, 0, calls)
-        started_s = clock.now_s()
-        for first in range(0, len(events), batch):
-            writer.record(events[first : first + batch])
-        elapsed_s = clock.now_s() - started_s
-    changes = len(events)
-    print(f"writer, batches of {batch}: {calls / elapsed_s:,.0f} calls/s, {changes / elapsed_s:,.0f} rows written/s")
+        spent_s = 0.0
+        for start in range(first, last, CHUNK):
+            events = _calls(writer, trials, start, min(last, start + CHUNK))  # made outside the time taken
+            started_s = clock.now_s()
+            for at in range(0, len(events), batch):
+                writer.record(events[at : at + batch])
+            spent_s += clock.now_s() - started_s
+    return spent_s
 
 
-def _time_bare(path: Path, trials: tuple[Trial, ...], calls: int) -> None:
+def _bare_s(path: Path, trials: tuple[Trial, ...], calls: int) -> float:
     clock = SystemClock()
-    RunWriter.open(path).close()
     with RunWriter.open(path) as writer:
         sent = [event for event in _calls(writer, trials, 0, calls) if isinstance(event, CallSent)]
     with closing(sqlite3.connect(path)) as connection:
         started_s = clock.now_s()
         connection.executemany(rows.INSERT_CALL, map(rows.call_sent_values, sent))
         connection.commit()
-        elapsed_s = clock.now_s() - started_s
-    print(f"bare executemany, one transaction, no foreign keys: {calls / elapsed_s:,.0f} rows/s")
-
-
-def _fill(path: Path, trials: tuple[Trial, ...], first: int, total: int) -> None:
-    with RunWriter.open(path) as writer:
-        for start in range(first, total, 20_000):
-            writer.record(_calls(writer, trials, start, min(total, start + 20_000)))
-
-
-def _time_queries(path: Path) -> None:
-    clock = SystemClock()
-    print(f"{path.stat().st_size / 2**20:,.0f} MiB")
-    with RunReader.open(path) as reader:
-        started_s = clock.now_s()
-        (run,) = reader.list_runs()
-        print(f"runs, {run.calls:,} calls: {clock.now_s() - started_s:.2f} s")
-        started_s = clock.now_s()
-        summary = summarise(reader)
-        print(f"show, peak {summary.keys[0].peak_1s}: {clock.now_s() - started_s:.2f} s")
-    started_s = clock.now_s()
-    model_history(path, [f"model-{n}" for n in range(MODELS)], backend="simulated")
-    print(f"history: {clock.now_s() - started_s:.2f} s")
-    started_s = clock.now_s()
-    RunWriter.open(path).close()
-    print(f"open and close a writer: {clock.now_s() - started_s:.2f} s")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return clock.now_s() - started_s

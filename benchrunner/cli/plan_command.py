@@ -1,4 +1,4 @@
-"""`benchrunner plan`: what a phase will ask of each key, before the first call."""
+"""`benchrunner plan`: what a phase will ask of each key, and how long it will take, before the first call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from benchrunner.cli.options import config_option, json_option, split_names
 
 
-@click.command("plan", short_help="Show shards, load per key and the least time a phase can take.")
+@click.command("plan", short_help="Show shards, load per key, and how long a phase will take.")
 @click.argument("names", metavar="PHASE...", nargs=-1, required=True)
 @click.option("--policy", help="Show this policy only.  [default: all four]")
 @click.option("--instances", type=int, help="Instances per task type.  [default: the phase's own]")
@@ -28,7 +28,7 @@ def command(
     as_json: bool,
     config_path: Path,
 ) -> None:
-    """Show what a phase asks of each key and the least time it can take; nothing is called or written.
+    """Show what a phase asks of each key and how long it will take under each policy; nothing is called or written.
 
     \b
     Example: how ten processes that do not know of each other load the keys

@@ -10,8 +10,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from benchrunner.cli.running import Wishes, wished_config, wished_phase
+from benchrunner.engine.outlook import TRIALS_REHEARSED, forecast, informed, phase_world, speed_of
+from benchrunner.planning.forecast import CALLS_ONE_BY_ONE, Forecast
 from benchrunner.planning.load import StaticLoad, static_load
-from benchrunner.planning.sharding import plan_phase
 from benchrunner.policies import policy_names
 from benchrunner.records import Shard
 from benchrunner.reporting.tables import Column, table
@@ -30,31 +31,58 @@ class PhaseOutlook:
     order: str
     stagger_s: float
     shards: tuple[Shard, ...]
+    speed: float  # of the embedded provider; everything here is at it
     loads: tuple[StaticLoad, ...]
+    forecasts: tuple[Forecast, ...]  # by policy, as `loads`
+    expected_from: str  # where calls per trial and seconds per call come from
 
 
 def outlook(names: Sequence[str], wishes: Wishes, config_path: Path) -> list[PhaseOutlook]:
     """Return each phase's outlook, under the policy wished for or under all. Raises ConfigError, UsageError."""
     config = wished_config(config_path, wishes)
     suite = load_suite(config.run.suite, config.run.tasks)
+    phases = [wished_phase(config, name, wishes) for name in names]
     found = []
-    for name in names:
-        phase = wished_phase(config, name, wishes)
-        plan = plan_phase(phase, config.phase_models(phase), suite, run_id="plan", seed=config.run.seed)
+    for phase in phases:
+        # Shared out: a plan of all phases takes seconds, whatever their number.
+        world = phase_world(config, phase, suite, most_rehearsed=max(1, TRIALS_REHEARSED // len(phases)))
+        plan = informed(world, speed_of(config))
+        models = tuple(world.models.values())
         policies = [phase.policy] if wishes.policy is not None else policy_names()
         found.append(
             PhaseOutlook(
-                phase=name,
+                phase=phase.name,
                 title=phase.title,
                 backend=config.run.backend,
                 trials=len(plan.trials),
                 order=phase.order.value,
-                stagger_s=phase.stagger_s,
+                stagger_s=plan.phase.stagger_s,
                 shards=plan.shards,
+                speed=speed_of(config),
                 loads=tuple(
-                    static_load(plan, config.models, config.keys, policy=policy, batch_size=config.run.batch_size)
+                    static_load(
+                        plan,
+                        models,
+                        world.keys,
+                        policy=policy,
+                        batch_size=config.run.batch_size,
+                        tokens_per_call=world.tokens_per_call,
+                    )
                     for policy in policies
                 ),
+                forecasts=tuple(
+                    forecast(
+                        config,
+                        world.plan,
+                        world.models,
+                        world.keys,
+                        world.shapes,
+                        policy=policy,
+                        calls_one_by_one=CALLS_ONE_BY_ONE // len(phases),
+                    )
+                    for policy in policies
+                ),
+                expected_from=world.source,
             )
         )
     return found
@@ -67,7 +95,41 @@ def outlook_parts(phase: PhaseOutlook) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(head, style="bold"), _shards(phase)]
     for load in phase.loads:
         parts += _load_parts(phase, load)
+    parts.append(_forecasts(phase))
     return parts
+
+
+def _forecasts(phase: PhaseOutlook) -> RenderableType:
+    """Return the policies by the time they are forecast to take, the shortest first."""
+    bounds = {load.policy: load.lower_bound_s for load in phase.loads}
+    at_speed = f", at speed {phase.speed:g}" if phase.speed != 1.0 else ""
+    return table(
+        f"Forecast, first request to last reply{at_speed} (from {phase.expected_from})",
+        [
+            Column(title="policy"),
+            Column(title="takes", numeric=True),
+            Column(title="at least", numeric=True),
+            Column(title="ratio", numeric=True),
+            Column(title="calls", numeric=True),
+            Column(title="tokens", numeric=True),
+            Column(title="refused", numeric=True),
+            Column(title="what binds"),
+        ],
+        (
+            (
+                one.policy,
+                duration_text(one.makespan_s),
+                duration_text(bounds[one.policy]),
+                f"{bounds[one.policy] / one.makespan_s:.2f}" if one.makespan_s else None,
+                count_text(one.calls),
+                count_text(one.tokens),
+                # A flow of calls does not meet a limit call by call, so nobody can say how many would be refused.
+                count_text(one.refused) if one.played == "call" else None,
+                one.binding,
+            )
+            for one in sorted(phase.forecasts, key=lambda one: one.makespan_s)
+        ),
+    )
 
 
 def _shards(phase: PhaseOutlook) -> RenderableType:

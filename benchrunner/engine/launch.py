@@ -26,6 +26,7 @@ from benchrunner.engine.forking import named_context
 from benchrunner.engine.leases import LeaseDesk
 from benchrunner.engine.live import LiveFigures, ProgressView
 from benchrunner.engine.local import LocalPool
+from benchrunner.engine.outlook import forecast_at_launch
 from benchrunner.engine.run_dir import WINDOWS_NAME, RunDirectory
 from benchrunner.engine.signals import StopSignals
 from benchrunner.engine.state import Rules
@@ -150,7 +151,14 @@ def launch(
         if request.resume_of:
             writer.reopen_run(run_id, at=clock.utc(), shards=plan.shards)
         else:
-            writer.add_run(_record(request, run_id, suite, clock), plan.shards, plan.trials, tuple(plan.tasks.values()))
+            writer.add_run(
+                _record(request, run_id, suite, clock),
+                plan.shards,
+                plan.trials,
+                tuple(plan.tasks.values()),
+                # While the embedded provider and the fork server are still starting.
+                forecast_s=forecast_at_launch(config, plan, suite, models),
+            )
         key_names = sorted({pair[0].name for pair in domains.values()})
         figures = LiveFigures(
             run_id=run_id,

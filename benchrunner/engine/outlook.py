@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from benchrunner.config.settings import Config
-from benchrunner.engine.rehearsal import rehearse
+from benchrunner.engine.rehearsal import can_rehearse, rehearse, simulated_latency_s
 from benchrunner.engine.virtual import VirtualConductor
 from benchrunner.errors import StoreError
 from benchrunner.planning.flow import play_flow
@@ -22,8 +22,18 @@ from benchrunner.simulator.plan import scaled_limits
 from benchrunner.store.history import model_samples
 from benchrunner.suites.base import Suite
 
-TRIALS_REHEARSED = 600
+TRIALS_REHEARSED = 500
 """Trials rehearsed for one `plan`, all its phases together: a fifth of a millisecond per call."""
+
+
+TRIALS_REHEARSED_AT_LAUNCH = 200
+"""For the forecast kept with a run: it must not delay the first call."""
+
+CALLS_ONE_BY_ONE_AT_LAUNCH = 3000
+"""For the same reason: 0.2 s."""
+
+SHORTEST_CALL_S = 1e-3
+"""Of a simulated model without latency: nothing takes no time at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +46,12 @@ class PhaseWorld:
     keys: tuple[KeyEntry, ...]  # all of the config's
     shapes: Mapping[str, TrialShape]
     source: str  # where the shapes come from, for people
+
+    @property
+    def tokens_per_call(self) -> float:
+        """Return the tokens a call is expected to take, all trials together."""
+        calls = sum(shape.calls for shape in self.shapes.values())
+        return sum(shape.calls * shape.tokens_per_call for shape in self.shapes.values()) / calls
 
 
 def speed_of(config: Config) -> float:
@@ -53,6 +69,12 @@ def model_at_speed(model: ModelEntry, speed: float) -> ModelEntry:
     )
 
 
+def keys_at_speed(config: Config) -> tuple[KeyEntry, ...]:
+    """Return the config's keys with their limits as the backend keeps them."""
+    speed = speed_of(config)
+    return tuple(replace(key, limits=scaled_limits(key.limits, speed)) for key in config.keys)
+
+
 def phase_world(config: Config, phase: Phase, suite: Suite, *, most_rehearsed: int = TRIALS_REHEARSED) -> PhaseWorld:
     """Return the phase laid out, its trials' shapes from rehearsal (simulated), history, or else the config.
 
@@ -66,7 +88,7 @@ def phase_world(config: Config, phase: Phase, suite: Suite, *, most_rehearsed: i
         phase=phase,
         plan=plan,
         models=models,
-        keys=tuple(replace(key, limits=scaled_limits(key.limits, speed)) for key in config.keys),
+        keys=keys_at_speed(config),
         shapes=shapes,
         source=source,
     )
@@ -77,15 +99,40 @@ def expected_shapes(
 ) -> tuple[dict[str, TrialShape], str]:
     """Return a shape for each trial of the plan, and in words where they come from."""
     rng = Random(config.run.seed)
-    if config.run.backend == "simulated":
+    if config.run.backend == "simulated" and can_rehearse(suite):
         known = rehearse(config, plan, suite, models, most=most_rehearsed)
         words = "all trials" if len(known) == len(plan.trials) else f"{len(known)} of {len(plan.trials)} trials"
         return shape_trials(plan, suite, {}, known=known, rng=rng), f"{words} rehearsed"
-    expected, source = _expectations(config, tuple(models.values()))
+    if config.run.backend == "simulated":
+        # Its history would be of other speeds; what it will do is told by its profile.
+        expected, source = {name: _simulated(config, name) for name in models}, "the embedded provider's profile"
+    else:
+        expected, source = _from_history(config, tuple(models.values()))
     return shape_trials(plan, suite, expected, known={}, rng=rng), source
 
 
-def _expectations(config: Config, models: Sequence[ModelEntry]) -> tuple[dict[str, Expectation], str]:
+def informed(world: PhaseWorld, speed: float) -> PhasePlan:
+    """Return the plan with what the shapes say its shards expect, calls and seconds per call, and its stagger at speed.
+    """
+    plan, shapes = world.plan, world.shapes
+    shards = []
+    for shard in plan.shards:
+        mine = [shapes[trial_id] for trial_id in shard.trial_ids]
+        calls = sum(shape.calls for shape in mine)
+        busy_s = sum(shape.busy_s for shape in mine)
+        shards.append(replace(shard, expected_calls=float(calls), expected_call_s=max(busy_s / calls, SHORTEST_CALL_S)))
+    phase = replace(plan.phase, stagger_s=plan.phase.stagger_s / speed)
+    return replace(plan, phase=phase, shards=tuple(shards))
+
+
+def _simulated(config: Config, model: str) -> Expectation:
+    p50_s, p95_s = simulated_latency_s(config, model)
+    return Expectation(
+        latency_p50_s=p50_s, latency_sigma=latency_sigma(p50_s, p95_s), tokens_per_call=TOKENS_PER_CALL
+    )
+
+
+def _from_history(config: Config, models: Sequence[ModelEntry]) -> tuple[dict[str, Expectation], str]:
     try:
         samples = model_samples(config.run.db, [model.name for model in models], backend=config.run.backend)
         trouble = ""
@@ -104,8 +151,7 @@ def _expectations(config: Config, models: Sequence[ModelEntry]) -> tuple[dict[st
             latency_sigma=latency_sigma(sample.latency_p50_s, sample.latency_p95_s),
             tokens_per_call=TOKENS_PER_CALL if sample.tokens_per_call is None else sample.tokens_per_call,
             calls_of=sample.calls_of,
-            source="history",
-        )
+            )
     if not samples:
         return expected, f"expected_call_s and the suite's expectations{trouble}"
     if len(samples) == len(models):
@@ -142,3 +188,17 @@ def forecast(
     if sum(shape.calls for shape in shapes.values()) > calls_one_by_one:
         return play_flow(world)
     return play_calls(world, VirtualConductor(world.shards, world.keys, world.policy))
+
+
+def forecast_at_launch(config: Config, plan: PhasePlan, suite: Suite, models: Mapping[str, ModelEntry]) -> float:
+    """Return the makespan to keep with a run that is about to start; `plan` and `models` at its speed."""
+    shapes, _ = expected_shapes(config, plan, suite, models, most_rehearsed=TRIALS_REHEARSED_AT_LAUNCH)
+    return forecast(
+        config,
+        plan,
+        models,
+        keys_at_speed(config),
+        shapes,
+        policy=plan.phase.policy,
+        calls_one_by_one=CALLS_ONE_BY_ONE_AT_LAUNCH,
+    ).makespan_s

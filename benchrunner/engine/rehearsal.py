@@ -2,7 +2,8 @@
 
 What a simulated model says and how long it takes follow from seeds and the conversation alone, so a dialogue played
 here makes the same calls as in the run to come. A real provider cannot be rehearsed. Faults that the provider is told
-to make are left out.
+to make are left out. Only the built-in tool-use suite is rehearsed: another one's code runs in workers alone, where its
+crashes cost a worker and nothing else.
 """
 
 from __future__ import annotations
@@ -13,8 +14,26 @@ from benchrunner.config.settings import Config
 from benchrunner.planning.sharding import PhasePlan
 from benchrunner.planning.trial_shapes import TrialShape
 from benchrunner.records import ModelEntry, Trial
-from benchrunner.simulator.behaviour import SimulatedModel, simulated_model
+from benchrunner.simulator.behaviour import FALLBACK, PROFILES, SimulatedModel, simulated_model
 from benchrunner.suites.base import Suite
+from benchrunner.suites.workflow.suite import WorkflowSuite
+
+
+def can_rehearse(suite: Suite) -> bool:
+    """Return whether the suite's dialogues may be played in this process."""
+    return isinstance(suite, WorkflowSuite)
+
+
+def simulated_latency_s(config: Config, model: str) -> tuple[float, float]:
+    """Return median and 95th percentile of the simulated model's replies, at the speed of the embedded provider."""
+    if not config.simulator.latency:
+        return 0.0, 0.0
+    built_in, wished = PROFILES.get(model, FALLBACK), config.simulated.get(model)
+    p50_s = wished.latency_s if wished and wished.latency_s is not None else built_in.latency_p50_s
+    p95_s = p50_s * built_in.latency_p95_s / built_in.latency_p50_s
+    if wished and wished.latency_p95_s is not None:
+        p95_s = max(p50_s, wished.latency_p95_s)
+    return p50_s / config.simulator.speed, p95_s / config.simulator.speed
 
 
 def rehearse(

@@ -573,7 +573,9 @@ class RunState:
                 continue
             for worker_id in state.workers:
                 worker = self.workers[worker_id]
-                room = 0 if worker.stopping else self._room(state, worker, now_s, state.shard.provider in waiting)
+                if worker.stopping or len(worker.running) >= state.shard.workers:
+                    continue
+                room = self._room(state, worker, now_s, state.shard.provider in waiting)
                 taken = self._take(state, worker, room, self._idle_beside(state, worker))
                 if not taken:
                     continue
@@ -596,7 +598,10 @@ class RunState:
         the one that crashes its workers is found before it has spent the run's restarts.
         """
         taken: list[str] = []
-        crashes = max((self._crashed.get(trial_id, 0) for trial_id in worker.running), default=0)
+        if not room or not state.pending:
+            return taken
+        # Only after a crash is there anything to look for: this runs at every trial's end, over all that are running.
+        crashes = max((self._crashed.get(trial_id, 0) for trial_id in worker.running), default=0) if self._crashed else 0
         while len(state.pending) > (idle_beside if worker.running or taken else 0):
             crashes = max(crashes, self._crashed.get(state.pending[0], 0))
             if len(worker.running) + len(taken) >= min(room, max(1, room >> 2 * crashes)):
@@ -629,7 +634,9 @@ class RunState:
 
     def _saturated(self, worker: WorkerState, now_s: float) -> bool:
         rate_per_s = self.keys[worker.key_id].setup.rate_per_s
-        recent = sum(1 for sent_s in worker.sent_s if sent_s >= now_s - SATURATED_OVER_S)
+        while worker.sent_s and worker.sent_s[0] < now_s - SATURATED_OVER_S:
+            worker.sent_s.popleft()
+        recent = len(worker.sent_s)
         return worker.wait_s > SATURATED_WAIT_S or recent >= SATURATED_SHARE * rate_per_s * SATURATED_OVER_S
 
     def _let_go(self, at: str, out: list[ev.Command]) -> None:

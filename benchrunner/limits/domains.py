@@ -71,6 +71,12 @@ def spread_s(limits: Iterable[Limit]) -> float:
     return min(SPREAD_CEILING_S, *gaps) if gaps else 0.0
 
 
+def requests_per_s(limits: Iterable[Limit]) -> float:
+    """Return the rate that request limits come to in the long run; inf without one."""
+    rates = (limit.amount / limit.per_s for limit in limits if limit.kind is LimitKind.REQUESTS)
+    return min(rates, default=float("inf"))
+
+
 def decayed(value: float, age_s: float, half_life_s: float) -> float:
     """Return what is left of `value` after `age_s` seconds."""
     return value * 0.5 ** (age_s / half_life_s) if value > 0.0 and age_s > 0.0 else value

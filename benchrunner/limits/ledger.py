@@ -4,17 +4,31 @@ The buffer is a bytearray (tests, forecasts under a virtual clock) or a memory-m
 the same code. It starts with a header, followed by one page per domain, each with its windows:
 
     header: magic · layout version · boot · layout generation · next permit id · cells used · first page
-    page:   next page · text · pause · pause generation · learned margin · limits ... window, window ...
+    page:   next page · text · pause · pause generation · learned margin · limits · learned cap ... window, ... pace
 
 Pages form a list, newest first. A page is written whole before it is linked, and a page that takes another's place is
 linked by one store; what a killed writer left unlinked is lost space, not a wrong count.
+
+A learned cap (limits/cap.py) is kept by one more window of the page, the pace. Whether a domain has a cap is part of
+the directory, so one without costs a permit nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from benchrunner.errors import RegistryError
+from benchrunner.limits.cap import (
+    NO_CAP,
+    Cap,
+    CapChange,
+    clamp,
+    cut_by_throttle,
+    is_forgotten,
+    is_news,
+    raise_by_answer,
+)
 from benchrunner.limits.domains import (
     DRIFT_HALF_LIFE_S,
     WIRE_HALF_LIFE_S,
@@ -22,22 +36,25 @@ from benchrunner.limits.domains import (
     decayed,
     learned_drift_s,
     margin_s,
+    requests_per_s,
 )
+from benchrunner.limits.pacing import PACE_CAPACITY, PACE_LIMIT, PACER_CELLS, Pacer
 from benchrunner.limits.window import AMOUNT, WINDOW_CELLS, Window, capacity_for, entry_cells, lay_window
 from benchrunner.records import Domain, DomainUse, Limit, LimitKind, Permit, WindowUse
 
 CELL_BYTES = 8
 MAGIC = int.from_bytes(b"bnchrnr\0", "little")
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 HEADER_CELLS = 16
 
 H_MAGIC, H_VERSION, H_BOOT, H_GENERATION, H_NEXT_ID, H_USED, H_FIRST = range(7)
 
-PAGE_CELLS = 18
 (
     P_NEXT, P_TEXT, P_TEXT_BYTES, P_WINDOWS, P_PAUSE_GENERATION, P_PAUSE_UNTIL, P_MARGIN, P_FLOOR, P_CEILING,
     P_DRIFT, P_DRIFT_AT, P_WIRE, P_WIRE_AT, P_GRANTED, P_REFUSED, P_LANE, P_SPREAD,
-) = range(17)  # fmt: skip
+    P_NO_MARGIN, P_PACER,
+) = range(19)  # fmt: skip
+PAGE_CELLS = P_PACER + PACER_CELLS
 
 NEARLY_FULL = 0.9
 """A refusal tells something about spacing only when a window was at least this full; else strangers share the limit."""
@@ -49,28 +66,41 @@ Grant = tuple[int, float, int]
 class _Page:
     """One domain as the directory describes it."""
 
-    __slots__ = ("at", "label", "name", "provider", "windows")
+    __slots__ = ("at", "label", "name", "pace", "pacer", "provider", "windows")
 
-    def __init__(self, at: int, text: str, windows: tuple[Window, ...]) -> None:
-        self.at, self.windows = at, windows
+    def __init__(self, at: int, text: str, windows: tuple[Window, ...], pace: Window, pacer: Pacer) -> None:
+        self.at, self.windows, self.pace, self.pacer = at, windows, pace, pacer
         self.name, self.label, self.provider = text.split("\0")
 
     @property
     def limits(self) -> tuple[Limit, ...]:
         return tuple(window.limit for window in self.windows)
 
+    @property
+    def limit_per_s(self) -> float:
+        """The configured rate; inf: none is."""
+        return requests_per_s(self.limits)
+
 
 class _Joint:
     """The pages and windows that calls over the same domains go through, looked up once."""
 
-    __slots__ = ("only", "pages", "windows")
+    __slots__ = ("only", "paced", "pacers", "pages", "windows")
 
     def __init__(self, pages: Sequence[_Page]) -> None:
         self.pages = tuple(page.at for page in pages)
+        self.pacers = tuple(page.pacer for page in pages)
+        self.paced = tuple(page for page in pages if page.pacer.learned)
         self.windows = tuple(window for page in pages for window in page.windows)
+        self.windows += tuple(page.pace for page in self.paced)
         # By far the most frequent shape has a shorter way: a single window over requests.
         single = len(self.windows) == 1 and self.windows[0].kind is LimitKind.REQUESTS
         self.only = self.windows[0] if single else None
+
+    def keep_pace(self) -> None:
+        """Take the caps as they are now: they move without the directory's changing."""
+        for page in self.paced:
+            page.pace.per_s = page.pacer.spacing_s
 
 
 def format_header(buffer: memoryview, boot: int) -> None:
@@ -135,6 +165,7 @@ class Ledger:
         """Hold windows for every domain. Repeating it changes nothing; changed limits take effect, entries stay."""
         for domain in domains:
             _check(domain)
+            self._review_cap(now_s, domain)
             old = self._pages.get(domain.name)
             if old is None or self._needs_page(domain):
                 self._announce_change()
@@ -151,11 +182,22 @@ class Ledger:
             self.reload()
             self._set_bounds(now_s, self._pages[domain.name].at, domain)
 
+    def _review_cap(self, now_s: float, domain: Domain) -> None:
+        page = self._pages.get(domain.name)
+        if page is None or not page.pacer.learned:
+            return
+        cap = page.pacer.cap
+        kept = NO_CAP if is_forgotten(cap, now_s) else clamp(cap, requests_per_s(domain.limits))
+        if kept != cap:
+            self._keep_cap(page, cap, kept, "other limits")
+
     # --- permits ----------------------------------------------------------------------------------------------------
 
     def reserve(self, now_s: float, names: tuple[str, ...], tokens: int) -> Grant:
         """Count one call of `tokens` tokens in every window of the domains, at the earliest instant all allow."""
         joint = self._joints.get(names) or self._join(names)
+        if joint.paced:
+            joint.keep_pace()
         cell = self.cell
         for page_at in joint.pages:
             cell[page_at + P_GRANTED] += 1
@@ -164,6 +206,8 @@ class Ledger:
     def spend(self, now_s: float, permit: Permit, learn_drift: bool) -> tuple[Grant | None, bool]:
         """Return the permit as it stands (None: unchanged) and whether the call goes out now, counted as sent."""
         joint = self._joints.get(permit.domains) or self._join(permit.domains)
+        if joint.paced:
+            joint.keep_pace()
         late_s = now_s - permit.not_before_mono_s
         valid = self._generation_of(joint) == permit.generation
         if valid and late_s < 0.0:
@@ -172,7 +216,11 @@ class Ledger:
         if not valid:  # it lines up anew: all that waited behind the pause would come at its end otherwise
             self._withdraw(calls)
             grant = self._take(joint, now_s, permit.tokens, spend_now=True)
-            return grant, grant[1] <= now_s
+            may_send = grant[1] <= now_s
+            if may_send:
+                for pacer in joint.pacers:
+                    pacer.note_send(now_s)
+            return grant, may_send
         if learn_drift:
             for page_at in joint.pages:
                 self._learn(page_at, now_s, late_s)
@@ -183,6 +231,8 @@ class Ledger:
                     window.spend(place, now_s)
                 else:
                     window.insert(now_s, now_s, amount, -permit_id)
+            for pacer in joint.pacers:
+                pacer.note_send(now_s)
             return (permit_id, now_s, generation), True
         # Somebody in front of it left late. It follows as soon as it may, keeping its turn; a new place at the end of
         # the queue would cost the key a whole slot for a few milliseconds.
@@ -210,6 +260,8 @@ class Ledger:
         A permit whose domains were paused since, or got other limits, may get a later one.
         """
         joint = self._joints.get(permit.domains) or self._join(permit.domains)
+        if joint.paced:
+            joint.keep_pace()
         entries = self._entries_of(joint, permit)
         if not all(place for _, _, place in entries):
             return None
@@ -252,8 +304,11 @@ class Ledger:
         self.num[page_at + P_PAUSE_UNTIL] = min(now_s, self.num[page_at + P_PAUSE_UNTIL])
         self.num[page_at + P_LANE] = min(now_s, self.num[page_at + P_LANE])
 
-    def note_refusal(self, now_s: float, name: str) -> None:
-        """Widen the margin if the refusal came while a window of the domain was nearly full: arrivals bunched up."""
+    def note_refusal(self, now_s: float, name: str, sent_s: float) -> CapChange | None:
+        """Cut the domain's cap, unless the refused call was already on its way at the last cut.
+
+        Also widens the margin if a window of the domain was nearly full: arrivals bunched up.
+        """
         page = self._page(name)
         num, at = self.num, page.at
         self.cell[at + P_REFUSED] += 1
@@ -262,6 +317,29 @@ class Ledger:
             num[at + P_WIRE] = bumped_wire_s(left, num[at + P_CEILING])
             num[at + P_WIRE_AT] = now_s
             self._set_margin(at, now_s)
+        cap = page.pacer.cap
+        cut = cut_by_throttle(
+            cap,
+            now_s=now_s,
+            sent_s=sent_s,
+            paced=page.pacer.paced,
+            observed_per_s=page.pacer.observed_per_s(now_s),
+            limit_per_s=page.limit_per_s,
+        )
+        return self._keep_cap(page, cap, cut, "a throttle")
+
+    def note_answer(self, now_s: float, permit: Permit) -> tuple[CapChange, ...]:
+        """Raise the caps of the spent permit's domains, if it left at their pace; forget what is too old."""
+        joint = self._joints.get(permit.domains) or self._join(permit.domains)
+        changes = []
+        for page in joint.paced:
+            pacer, cap, sent_s = page.pacer, page.pacer.cap, permit.not_before_mono_s
+            if is_forgotten(cap, now_s):
+                changes.append(self._keep_cap(page, cap, NO_CAP, "an hour without a throttle"))
+            elif pacer.left_at_pace(sent_s):
+                raised = raise_by_answer(cap, sent_s=sent_s, paced=pacer.paced, limit_per_s=page.limit_per_s)
+                changes.append(self._keep_cap(page, cap, raised, "calls without a throttle"))
+        return tuple(change for change in changes if change is not None)
 
     def snapshot(self, now_s: float, names: Sequence[str] | None) -> tuple[DomainUse, ...]:
         """Return the named domains (None: all, by name) as they stand. Reads only."""
@@ -291,6 +369,22 @@ class Ledger:
         if at_s == open_s:  # no window held it back: the next of a burst keeps its distance
             self.num[first + P_LANE] = at_s + self.num[first + P_SPREAD]
         return permit_id, at_s, self._generation_of(joint)
+
+    def _keep_cap(self, page: _Page, old: Cap, new: Cap, cause: str) -> CapChange | None:
+        """Let `new` count; return what there is to tell of it."""
+        change = None
+        if is_news(replace(new, told_per_s=old.told_per_s)):
+            change = CapChange(label=page.label, before_per_s=old.told_per_s, after_per_s=new.per_s, cause=cause)
+            new = replace(new, told_per_s=new.per_s)
+        if old.learned == new.learned:
+            page.pacer.keep(new)
+            return change
+        self._announce_change()
+        # Instants granted without a pace (or for the sake of one) are taken anew.
+        self.cell[page.at + P_PAUSE_GENERATION] += 1
+        page.pacer.keep(new)
+        self.reload()
+        return change
 
     def _entries_of(self, joint: _Joint, permit: Permit) -> list[tuple[Window, int, int]]:
         """Return every window the permit is charged in, with its charge and its unspent entry's place (0: none)."""
@@ -369,10 +463,11 @@ class Ledger:
                 WindowUse(kind=window.kind, amount=window.amount, per_s=window.per_s, used=window.used(now_s))
                 for window in page.windows
             ),
-            waiting=max((window.ahead(now_s) for window in page.windows), default=0),
+            waiting=max(window.ahead(now_s) for window in (*page.windows, page.pace)),
             paused_for_s=max(0.0, self.num[page.at + P_PAUSE_UNTIL] - now_s),
             margin_s=self.num[page.at + P_MARGIN],
             granted=self.cell[page.at + P_GRANTED],
+            cap_per_s=page.pacer.cap.per_s if page.pacer.learned else None,
         )
 
     def _announce_change(self) -> None:
@@ -383,11 +478,15 @@ class Ledger:
         start = page_at + PAGE_CELLS
         return range(start, start + WINDOW_CELLS * self.cell[page_at + P_WINDOWS], WINDOW_CELLS)
 
+    def _pace_place(self, page_at: int) -> int:
+        return page_at + PAGE_CELLS + WINDOW_CELLS * self.cell[page_at + P_WINDOWS]
+
     def _read_page(self, at: int) -> _Page:
         start = self.cell[at + P_TEXT] * CELL_BYTES
         text = bytes(self._bytes[start : start + self.cell[at + P_TEXT_BYTES]]).decode()
         windows = (Window(self.num, self.cell, place, at + P_MARGIN) for place in self._window_places(at))
-        return _Page(at, text, tuple(windows))
+        pace = Window(self.num, self.cell, self._pace_place(at), at + P_NO_MARGIN)
+        return _Page(at, text, tuple(windows), pace, Pacer(self.num, self.cell, at + P_PACER))
 
     def _needs_page(self, domain: Domain) -> bool:
         """Return whether the domain's windows do not fit where they are (other windows, or more entries)."""
@@ -404,7 +503,7 @@ class Ledger:
         at = cell[H_USED]
         cell[H_USED] = at + _page_cells(domain)
         text = _text(domain)
-        text_at = at + PAGE_CELLS + WINDOW_CELLS * len(domain.limits)
+        text_at = at + PAGE_CELLS + WINDOW_CELLS * (len(domain.limits) + 1)
         base = text_at + _cells_of(text)
         self._bytes[text_at * CELL_BYTES : text_at * CELL_BYTES + len(text)] = text
         for i in range(PAGE_CELLS):
@@ -414,6 +513,7 @@ class Ledger:
             capacity = capacity_for(limit)
             lay_window(num, cell, place, base, limit, capacity)
             base += entry_cells(capacity)
+        lay_window(num, cell, self._pace_place(at), base, PACE_LIMIT, PACE_CAPACITY)
         if old is None:
             cell[at + P_NEXT] = cell[H_FIRST]
             cell[H_FIRST] = at
@@ -421,8 +521,10 @@ class Ledger:
         for i in range(P_PAUSE_GENERATION, PAGE_CELLS):
             cell[at + i] = cell[old.at + i]
         cell[at + P_PAUSE_GENERATION] += 1  # instants granted under the old windows are taken anew
-        for window in self._read_page(at).windows:
+        fresh = self._read_page(at)
+        for window in fresh.windows:
             _carry_over(now_s, old.windows, window)
+        _carry_over(now_s, (old.pace,), fresh.pace)
         cell[at + P_NEXT] = cell[old.at + P_NEXT]
         cell[self._link_to(old.at)] = at
 
@@ -456,8 +558,8 @@ def _cells_of(text: bytes) -> int:
 
 
 def _page_cells(domain: Domain) -> int:
-    entries = sum(entry_cells(capacity_for(limit)) for limit in domain.limits)
-    return PAGE_CELLS + WINDOW_CELLS * len(domain.limits) + _cells_of(_text(domain)) + entries
+    entries = sum(entry_cells(capacity_for(limit)) for limit in domain.limits) + entry_cells(PACE_CAPACITY)
+    return PAGE_CELLS + WINDOW_CELLS * (len(domain.limits) + 1) + _cells_of(_text(domain)) + entries
 
 
 def _name(page: _Page) -> str:

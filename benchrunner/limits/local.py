@@ -9,6 +9,7 @@ How a caller sends, whichever holder it has:
         permit, may_send = windows.spend(permit)
     ... send ...
     windows.settle(permit, tokens_used)
+    windows.note_answer(permit)                             # or note_refusal(domain, when it left)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import replace
 from typing import Protocol, TypeVar, TypeVarTuple
 
 from benchrunner.clock import Clock
+from benchrunner.limits.cap import CapChange
 from benchrunner.limits.ledger import CELL_BYTES, HEADER_CELLS, Grant, Ledger, format_header
 from benchrunner.records import Domain, DomainUse, Permit
 
@@ -85,8 +87,19 @@ class Windows(Protocol):
         """End the domain's pause."""
         ...
 
-    def note_refusal(self, domain: str) -> None:
-        """Tell that the provider refused a call although the windows allowed it: a full window's margin widens."""
+    def note_refusal(self, domain: str, sent_mono_s: float) -> CapChange | None:
+        """Tell that the provider refused a call that left at `sent_mono_s` although the windows allowed it.
+
+        The domain's learned cap is cut, once for all calls that were in flight together; a full window's margin widens.
+        Returns the change if it is more than noise.
+        """
+        ...
+
+    def note_answer(self, permit: Permit) -> tuple[CapChange, ...]:
+        """Tell that the provider answered the call of a spent permit: its domains' caps grow towards their limits.
+
+        Returns the changes that are more than noise. Nothing happens where no cap is learned.
+        """
         ...
 
     def snapshot(self, names: Sequence[str] | None = None) -> tuple[DomainUse, ...]:
@@ -151,9 +164,13 @@ class LedgerWindows(ABC):
         """See Windows."""
         self._alone(Ledger.resume, domain)
 
-    def note_refusal(self, domain: str) -> None:
+    def note_refusal(self, domain: str, sent_mono_s: float) -> CapChange | None:
         """See Windows."""
-        self._alone(Ledger.note_refusal, domain)
+        return self._alone(Ledger.note_refusal, domain, sent_mono_s)
+
+    def note_answer(self, permit: Permit) -> tuple[CapChange, ...]:
+        """See Windows."""
+        return self._alone(Ledger.note_answer, permit)
 
     def snapshot(self, names: Sequence[str] | None = None) -> tuple[DomainUse, ...]:
         """See Windows."""

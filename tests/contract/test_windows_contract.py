@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from benchrunner.errors import RegistryError
 from benchrunner.limits.local import LocalWindows, Windows
-from benchrunner.records import Domain, Limit, LimitKind
+from benchrunner.records import Domain, Limit, LimitKind, Permit
 from benchrunner.registry.shared_windows import SharedWindows
 from benchrunner.testing import FakeClock
 
@@ -429,3 +430,117 @@ def test_many_domains_fit(windows: Windows):
         windows.register([make_domain(f"m{i}", requests(1_000, 60.0), tokens(400_000))])
     assert windows.reserve(["first", "m39"], tokens=10).not_before_mono_s > 160.0
     assert len(windows.snapshot()) == 41
+
+
+# --- learned caps -----------------------------------------------------------------------------------------------------
+
+
+def send_one(windows: Windows, clock: FakeClock, *names: str) -> Permit:
+    """Reserve, wait and spend."""
+    permit, may_send = windows.reserve(names), False
+    while not may_send:
+        clock.sleep_s(permit.not_before_mono_s - clock.now_s())
+        permit, may_send = windows.spend(permit)
+    return permit
+
+
+def refuse_burst(windows: Windows, clock: FakeClock, name: str) -> None:
+    """Send ten calls at once and have the last one refused."""
+    for _ in range(10):
+        refused = send_one(windows, clock, name)
+    clock.sleep_s(0.1)
+    windows.note_refusal(name, refused.not_before_mono_s)
+
+
+def test_a_refusal_caps_a_domain_without_limits_and_spaces_its_calls(windows: Windows, clock: FakeClock):
+    """Learned from nothing; those who had leave already are held to it, too."""
+    # Given ten calls a second for a while, and two more that wait for their instant
+    windows.register([make_domain("k", requests(10)), make_domain("m")])
+    assert windows.snapshot(["m"])[0].cap_per_s is None
+    for _ in range(100):
+        refused = send_one(windows, clock, "k", "m")
+        clock.sleep_s(0.1)
+    waiting = [windows.reserve(["k", "m"]) for _ in range(3)]
+    # When the last of them is refused
+    change = windows.note_refusal("m", refused.not_before_mono_s)
+    # Then the domain has a cap below what was sent, and that is told
+    cap_per_s = windows.snapshot(["m"])[0].cap_per_s
+    assert cap_per_s == pytest.approx(6.0, rel=0.1)
+    assert change is not None
+    assert (change.label, change.after_per_s, change.before_per_s) == ("M", cap_per_s, float("inf"))
+    # And the waiting leave a spacing apart
+    sent = []
+    for permit in waiting:
+        may_send = False
+        while not may_send:
+            clock.sleep_s(permit.not_before_mono_s - clock.now_s())
+            permit, may_send = windows.spend(permit)
+        sent.append(permit.not_before_mono_s)
+    gaps = [later - earlier for earlier, later in pairwise(sent)]
+    assert gaps == pytest.approx([1 / cap_per_s] * 2)
+    # And another domain of the same key is as free as before
+    assert windows.snapshot(["k"])[0].cap_per_s is None
+
+
+def test_one_crowd_cuts_a_cap_once(windows: Windows, clock: FakeClock):
+    """All in flight when the door closed are one event."""
+    windows.register([make_domain("k", requests(10))])
+    crowd = [send_one(windows, clock, "k") for _ in range(10)]
+    clock.sleep_s(0.3)
+    told = [windows.note_refusal("k", permit.not_before_mono_s) for permit in crowd]
+    assert [change is None for change in told] == [False] + [True] * 9
+    assert windows.snapshot(["k"])[0].cap_per_s == 8.5
+
+
+def test_answers_at_the_caps_pace_raise_it_and_others_do_not(windows: Windows, clock: FakeClock):
+    """A cap that nobody leans on stays where it is."""
+    windows.register([make_domain("k", requests(10))])
+    refuse_burst(windows, clock, "k")
+    refuse_burst(windows, clock, "k")
+    cut = windows.snapshot(["k"])[0].cap_per_s
+    assert cut == pytest.approx(5.1)
+    # Given calls that come far apart, When they are answered, Then nothing is known about the cap
+    for _ in range(5):
+        clock.sleep_s(20.0)
+        windows.note_answer(send_one(windows, clock, "k"))
+    assert windows.snapshot(["k"])[0].cap_per_s == cut
+    # Given calls as fast as they may, Then it grows, is told, and ends at the limit
+    told = []
+    for _ in range(200):
+        told += windows.note_answer(send_one(windows, clock, "k"))
+    assert {(change.label, change.cause) for change in told} == {("K", "calls without a throttle")}
+    assert windows.snapshot(["k"])[0].cap_per_s == 10.0
+
+
+def test_a_cap_that_was_not_needed_for_an_hour_is_forgotten(windows: Windows, clock: FakeClock):
+    """The next call is free, and that is told."""
+    windows.register([make_domain("m")])
+    refuse_burst(windows, clock, "m")
+    clock.sleep_s(3_600.0)
+    (change,) = windows.note_answer(send_one(windows, clock, "m"))
+    assert change.after_per_s == float("inf")
+    assert windows.snapshot(["m"])[0].cap_per_s is None
+    assert [windows.reserve(["m"]).not_before_mono_s for _ in range(3)] == [clock.now_s()] * 3
+
+
+def test_new_limits_keep_the_cap_below_them(windows: Windows, clock: FakeClock):
+    """What was learned survives a change of the configuration, at or below the new limit."""
+    windows.register([make_domain("k", requests(10))])
+    refuse_burst(windows, clock, "k")
+    for limits, cap_per_s in (((requests(20),), 8.5), ((requests(1, 2.0), requests(50, 60.0)), 0.5)):
+        windows.register([make_domain("k", *limits)])
+        assert windows.snapshot(["k"])[0].cap_per_s == cap_per_s
+
+
+def test_a_queue_behind_a_cap_is_first_come_first_served(windows: Windows, clock: FakeClock):
+    """Places in the pace are reserved like any other, and a place given back is free."""
+    windows.register([make_domain("m")])
+    refuse_burst(windows, clock, "m")
+    cap_per_s = windows.snapshot(["m"])[0].cap_per_s
+    assert cap_per_s is not None
+    queue = [windows.reserve(["m"]) for _ in range(4)]
+    waits = [permit.not_before_mono_s - clock.now_s() for permit in queue]
+    assert waits == pytest.approx([place / cap_per_s for place in range(4)])
+    assert windows.snapshot(["m"])[0].waiting == 3
+    windows.give_back(queue[1])
+    assert windows.reserve(["m"]).not_before_mono_s == queue[1].not_before_mono_s
