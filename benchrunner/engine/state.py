@@ -600,8 +600,9 @@ class RunState:
         taken: list[str] = []
         if not room or not state.pending:
             return taken
-        # Only after a crash is there anything to look for: this runs at every trial's end, over all that are running.
-        crashes = max((self._crashed.get(trial_id, 0) for trial_id in worker.running), default=0) if self._crashed else 0
+        crashes = 0
+        if self._crashed:  # else there is nothing to look for: this comes at every trial's end, over all that run
+            crashes = max((self._crashed.get(trial_id, 0) for trial_id in worker.running), default=0)
         while len(state.pending) > (idle_beside if worker.running or taken else 0):
             crashes = max(crashes, self._crashed.get(state.pending[0], 0))
             if len(worker.running) + len(taken) >= min(room, max(1, room >> 2 * crashes)):
