@@ -1,0 +1,401 @@
+"""A run played trial by trial: calls are a flow. For runs of more calls than can be played one by one. Pure.
+
+A worker with n trials in flight asks for n / (seconds per call) calls per second. Where its key, its (account, model)
+or its own pace lets fewer through, all its trials slow down alike: permits are given out first come, first served, so
+every dialogue waits the same. So each worker has one clock of work done, a trial ends when that clock reaches its
+work, and only such ends, grants and the bins of long windows need be looked at: some thousand instants instead of a
+hundred thousand calls.
+
+The engine's rules (engine/state.py) stand here once more, in the compact form they have when nothing goes wrong:
+who is fed how much, when keys come free, who joins. The policies are the real ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import inf, pow, sqrt
+
+from benchrunner.planning.flow_windows import FlowDomain
+from benchrunner.planning.forecast import (
+    CALL_OVERHEAD_S,
+    WORKER_START_S,
+    Forecast,
+    LeaseForecast,
+    LoadMeter,
+    Usage,
+    World,
+    finish,
+)
+from benchrunner.planning.trial_shapes import TrialShape
+from benchrunner.planning.windows import rate_per_s
+from benchrunner.policies.base import KeyView, ShardView
+from benchrunner.records import KeyEntry, LimitKind, Shard
+
+REGRANT_S = 0.02
+"""From a key's release to the next grant on it."""
+
+SATURATED_SHARE = 0.8
+"""A worker that uses this much of its key's rate keeps to its fair share of trials; as in engine/state.py."""
+
+SHARE_HOLD_S = 0.5
+"""How long a worker keeps to its fair share whatever it uses; as in engine/state.py."""
+
+HELD_BACK_SPEED = 0.98
+"""A worker slower than this waits for permits; as `wait_s` tells engine/state.py."""
+
+_NEVER_S = 1e12
+
+
+@dataclass(slots=True)
+class _ShardFlow:
+    shard: Shard
+    pending: list[TrialShape]  # reversed: the next one is the last
+    call_s: float  # mean, overhead included
+    tokens_per_call: float
+    started_s: float | None = None
+    running: int = 0
+    workers: list[_WorkerFlow] = field(default_factory=list)
+
+    @property
+    def left(self) -> int:
+        return len(self.pending) + self.running
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The limits of one domain and the workers that go through them."""
+
+    domain: FlowDomain
+    usage: Usage = field(default_factory=Usage)
+    workers: list[_WorkerFlow] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _WorkerFlow:
+    of: _ShardFlow
+    key: KeyEntry
+    lanes: tuple[_Lane, _Lane]  # the key's, the (account, model)'s
+    granted_s: float
+    ready_s: float
+    progress_s: float = 0.0  # work done by each of its trials since the first began
+    ends: list[tuple[float, int]] = field(default_factory=list)  # progress at which a trial ends
+    speed: float = 1.0  # work done per second
+    flow_per_s: float = 0.0
+    held_back: bool = False
+    calls: float = 0.0
+    metered_calls: float = 0.0  # of these, and until when, the load over time knows
+    metered_s: float = 0.0
+
+
+def play_flow(world: World) -> Forecast:
+    """Return the forecast of a run, played trial by trial."""
+    return _Flow(world).play()
+
+
+class _Flow:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._shards = [self._shard(shard) for shard in sorted(world.shards, key=lambda shard: shard.position)]
+        self._by_id = {one.shard.shard_id: one for one in self._shards}
+        self._keys = {key.key_id: key for key in world.keys}
+        self._key_rate = {
+            key.key_id: rate_per_s([one for one in key.limits if one.kind is LimitKind.REQUESTS], 1.0)
+            for key in world.keys
+        }
+        self._workers: list[_WorkerFlow] = []
+        self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._limited: tuple[list[_Lane], list[_Lane]] = ([], [])  # keys' and models' that have any limit
+        self._stepped: list[_Lane] = []  # those that must be looked at step by step
+        self._left = sum(len(one.pending) for one in self._shards)
+        self._meter = LoadMeter([key.key_id for key in world.keys])
+        self._leases: list[LeaseForecast] = []
+        self._number = 0
+        self._first_s = self._end_s = 0.0
+        self._now_s = 0.0
+        self._ask_s = 0.0  # when the policy is to be asked next
+        self._hold_ends_s = _NEVER_S  # when a worker may next be given more than its fair share
+
+    def _shard(self, shard: Shard) -> _ShardFlow:
+        shapes = [self._world.shapes[trial_id] for trial_id in shard.trial_ids]
+        calls = sum(shape.calls for shape in shapes)
+        busy_s = sum(shape.busy_s for shape in shapes)
+        return _ShardFlow(
+            shard=shard,
+            pending=shapes[::-1],
+            call_s=busy_s / calls + CALL_OVERHEAD_S,
+            tokens_per_call=sum(shape.calls * shape.tokens_per_call for shape in shapes) / calls,
+        )
+
+    def play(self) -> Forecast:
+        """Play to the end."""
+        while self._left:
+            if self._now_s >= self._ask_s:
+                self._grant()
+            if self._now_s >= self._hold_ends_s:
+                self._hold_ends_s = min(
+                    (end_s for one in self._workers if (end_s := one.granted_s + SHARE_HOLD_S) > self._now_s),
+                    default=_NEVER_S,
+                )
+                for shard in self._shards:
+                    self._feed(shard)
+            self._set_speeds()
+            self._move_to(self._next_instant())
+            self._end_trials()
+        return finish(
+            self._world,
+            played="trial",
+            first_s=self._first_s,
+            end_s=self._end_s,
+            refused=0,
+            usages={place: lane.usage for place, lane in self._lanes.items()},
+            meter=self._meter,
+            leases=sorted(self._leases, key=lambda lease: (lease.start_s, lease.shard_id)),
+        )
+
+    # --- who runs where ---------------------------------------------------------------------------------------------
+
+    def _grant(self) -> None:
+        now_s = self._now_s
+        choice = self._world.policy.choose(
+            now_s=now_s, shards=tuple(map(self._view, self._shards)), keys=tuple(map(self._key_view, self._world.keys))
+        )
+        self._ask_s = _NEVER_S if choice.ask_again_s is None else choice.ask_again_s
+        for grant in choice.grants:
+            one, key = self._by_id[grant.shard_id], self._keys[grant.key_id]
+            if not self._leases and not self._workers:
+                self._first_s = now_s + WORKER_START_S
+            if one.started_s is None:
+                one.started_s = now_s
+            worker = _WorkerFlow(
+                of=one,
+                key=key,
+                lanes=self._lanes_of(key, one.shard),
+                granted_s=now_s,
+                ready_s=now_s + WORKER_START_S,
+                metered_s=now_s + WORKER_START_S,
+            )
+            for lane in worker.lanes:
+                lane.workers.append(worker)
+            one.workers.append(worker)
+            self._workers.append(worker)
+            self._hold_ends_s = min(self._hold_ends_s, now_s + SHARE_HOLD_S)
+        for one in {grant.shard_id: self._by_id[grant.shard_id] for grant in choice.grants}.values():
+            self._feed(one)
+            self._let_go(one)
+        if not self._workers and self._ask_s == _NEVER_S:
+            raise RuntimeError(f"policy {self._world.policy.name} leaves shards waiting with nothing running")
+
+    def _lanes_of(self, key: KeyEntry, shard: Shard) -> tuple[_Lane, _Lane]:
+        margin_s = self._world.providers[shard.provider].margin_floor_s if self._world.policy.managed else 0.0
+        places = ("key", key.key_id), (key.account, shard.model)
+        for kind, limits in enumerate((key.limits, self._world.models[shard.model].limits)):
+            if places[kind] in self._lanes:
+                continue
+            lane = self._lanes[places[kind]] = _Lane(FlowDomain(limits, margin_s))
+            if limits:
+                self._limited[kind].append(lane)
+            if lane.domain.has_memory:
+                self._stepped.append(lane)
+        return self._lanes[places[0]], self._lanes[places[1]]
+
+    def _view(self, one: _ShardFlow) -> ShardView:
+        shard = one.shard
+        return ShardView(
+            shard_id=shard.shard_id,
+            position=shard.position,
+            model=shard.model,
+            provider=shard.provider,
+            static_key=shard.key_id,
+            group=shard.group,
+            pending=len(one.pending),
+            running=one.running,
+            expected_s=self._expected_s(one),
+            keys=tuple(worker.key.key_id for worker in one.workers),
+            started_s=one.started_s,
+            done=not one.left,
+        )
+
+    def _expected_s(self, one: _ShardFlow) -> float:
+        shard, trials = one.shard, one.left
+        if not trials:
+            return 0.0
+        calls_per_trial = shard.expected_calls / len(shard.trial_ids)
+        per_s = min(
+            self._key_rate.get(shard.key_id, inf), min(shard.workers, trials) / max(shard.expected_call_s, 1e-3)
+        )
+        return max(trials * calls_per_trial / per_s, calls_per_trial * shard.expected_call_s)
+
+    def _key_view(self, key: KeyEntry) -> KeyView:
+        return KeyView(
+            key_id=key.key_id,
+            provider=key.provider,
+            slots=key.slots,
+            models=tuple(worker.of.shard.model for worker in self._workers if worker.key is key),
+            usable=True,
+        )
+
+    def _feed(self, one: _ShardFlow) -> None:
+        pending = one.pending
+        if not pending:
+            return
+        others_wait = self._world.policy.joins and any(
+            other.pending and not other.workers and other.shard.provider == one.shard.provider
+            for other in self._shards
+        )
+        alone = len(one.workers) == 1
+        for worker in one.workers:
+            room = self._room(one, worker, others_wait)
+            idle_beside = 0 if alone else sum(1 for other in one.workers if other is not worker and not other.ends)
+            while len(worker.ends) < room and len(pending) > (idle_beside if worker.ends else 0):
+                shape = pending.pop()
+                self._number += 1
+                work_s = shape.busy_s + shape.calls * CALL_OVERHEAD_S
+                heappush(worker.ends, (worker.progress_s + work_s, self._number))
+                one.running += 1
+
+    def _room(self, one: _ShardFlow, worker: _WorkerFlow, others_wait: bool) -> int:
+        limit = one.shard.workers
+        if others_wait or not self._world.policy.joins:
+            return limit
+        keys = sum(1 for key in self._world.keys if key.provider == one.shard.provider and key.slots)
+        if keys < 2:
+            return limit
+        enough_per_s = SATURATED_SHARE * self._key_rate[worker.key.key_id]
+        # The first calls of all its dialogues leave together, and for a second that looks like a full key.
+        bursts = len(worker.ends) >= enough_per_s and self._now_s < worker.ready_s + 1.0
+        busy = bursts or worker.held_back or worker.flow_per_s >= enough_per_s
+        if not busy and self._now_s >= worker.granted_s + SHARE_HOLD_S:
+            return limit
+        return min(limit, max(1, -(-one.left // keys)))
+
+    # --- time passes ------------------------------------------------------------------------------------------------
+
+    def _set_speeds(self) -> None:
+        """Set how fast each worker goes from now on: what it asks, cut down by its pace, its model, its key."""
+        now_s = self._now_s
+        managed = self._world.policy.managed
+        for worker in self._workers:
+            if not worker.ends or worker.ready_s > now_s:
+                worker.flow_per_s = 0.0
+                continue
+            asked = len(worker.ends) / worker.of.call_s
+            worker.flow_per_s = (
+                asked if managed else _let_through(asked, worker.of.shard.pace_qps, len(worker.ends))
+            )
+        for lanes in reversed(self._limited):  # models' first: what they cut off, others may use of the key
+            for lane in lanes:
+                if lane.workers:
+                    _share_out(lane, now_s)
+        for worker in self._workers:
+            if worker.ends:
+                worker.speed = worker.flow_per_s * worker.of.call_s / len(worker.ends)
+                worker.held_back = worker.speed < HELD_BACK_SPEED
+
+    def _next_instant(self) -> float:
+        now_s, soonest_s = self._now_s, min(self._ask_s, self._hold_ends_s)
+        for worker in self._workers:
+            if not worker.ends:
+                continue
+            due_s = worker.ready_s
+            if due_s <= now_s:
+                if worker.speed <= 0.0:
+                    continue
+                due_s = now_s + (worker.ends[0][0] - worker.progress_s) / worker.speed
+            if due_s < soonest_s:
+                soonest_s = due_s
+        for lane in self._stepped:
+            if lane.workers:
+                soonest_s = min(soonest_s, now_s + lane.domain.lasts_s(now_s))
+        return max(soonest_s, now_s)
+
+    def _move_to(self, to_s: float) -> None:
+        now_s, span_s = self._now_s, to_s - self._now_s
+        for lane in self._stepped:
+            calls = sum(worker.flow_per_s for worker in lane.workers) * span_s
+            if calls:
+                tokens = sum(worker.flow_per_s * worker.of.tokens_per_call for worker in lane.workers) * span_s
+                lane.domain.pass_through(now_s, to_s, calls, tokens)
+        every_s = self._meter.bucket_s / 4
+        for worker in self._workers:
+            if worker.flow_per_s:
+                worker.progress_s += worker.speed * span_s
+                worker.calls += worker.flow_per_s * span_s
+                if to_s - worker.metered_s >= every_s:
+                    self._note_load(worker, to_s)
+        self._now_s = to_s
+
+    def _note_load(self, worker: _WorkerFlow, to_s: float) -> None:
+        calls = worker.calls - worker.metered_calls
+        from_s = worker.metered_s
+        if calls:
+            self._meter.add(worker.key.key_id, max(0.0, from_s - self._first_s), max(0.0, to_s - self._first_s), calls)
+            for lane in worker.lanes:
+                lane.usage.add(from_s, to_s, calls, calls * worker.of.tokens_per_call)
+        worker.metered_calls, worker.metered_s = worker.calls, to_s
+
+    def _end_trials(self) -> None:
+        ended: list[_WorkerFlow] = []
+        for worker in self._workers:
+            before = len(worker.ends)
+            while worker.ends and worker.ends[0][0] <= worker.progress_s + 1e-9:
+                heappop(worker.ends)
+                worker.of.running -= 1
+                self._left -= 1
+            if len(worker.ends) < before:
+                self._end_s = self._now_s
+                ended.append(worker)
+        for one in {id(worker.of): worker.of for worker in ended}.values():
+            self._feed(one)
+            self._let_go(one)
+
+    def _let_go(self, one: _ShardFlow) -> None:
+        for worker in [] if one.pending else [worker for worker in one.workers if not worker.ends]:
+            self._note_load(worker, self._now_s)
+            for lane in worker.lanes:
+                lane.workers.remove(worker)
+            one.workers.remove(worker)
+            self._workers.remove(worker)
+            self._ask_s = min(self._ask_s, self._now_s + REGRANT_S)
+            shard = one.shard
+            self._leases.append(
+                LeaseForecast(
+                    shard_id=shard.shard_id,
+                    model=shard.model,
+                    label=shard.label,
+                    key_id=worker.key.key_id,
+                    start_s=round(worker.granted_s - self._first_s, 3),
+                    end_s=round(self._now_s - self._first_s, 3),
+                )
+            )
+
+
+def _let_through(asked_per_s: float, allowed_per_s: float, dialogues: int) -> float:
+    """Return what gets through where `dialogues` ask for so much in all and so much is allowed.
+
+    Near the limit it is less than either: calls come unevenly, so some wait while at other times the window has room
+    that nobody fills; the more dialogues, the less so. The shape is a smooth minimum whose sharpness grows with the
+    root of their number, as the spread of their sum does.
+    """
+    if allowed_per_s <= 0.0:
+        return 0.0
+    sharpness = 2.0 * sqrt(dialogues)
+    load = asked_per_s / allowed_per_s
+    # The larger one is factored out, or a power of a large load would overflow.
+    if load > 1.0:
+        return allowed_per_s * pow(1.0 + pow(load, -sharpness), -1.0 / sharpness)
+    return asked_per_s * pow(1.0 + pow(load, sharpness), -1.0 / sharpness)
+
+
+def _share_out(lane: _Lane, now_s: float) -> None:
+    """Slow the lane's workers down, all by the same share, to what the lane lets through."""
+    workers = lane.workers
+    flow = sum(worker.flow_per_s for worker in workers)
+    if flow <= 0.0:
+        return
+    tokens_per_call = sum(worker.flow_per_s * worker.of.tokens_per_call for worker in workers) / flow
+    allowed = lane.domain.allowed_per_s(now_s, tokens_per_call)
+    dialogues = sum(len(worker.ends) for worker in workers)
+    share = _let_through(flow, allowed, dialogues) / flow
+    for worker in workers:
+        worker.flow_per_s *= share
