@@ -14,7 +14,8 @@ from statistics import median
 from benchmarks.figures import Figure
 from benchmarks.workspace import BROAD, Workspace, add_broad_phase, open_workspace, phase_command, strict_server
 from benchrunner.engine import events as ev
-from benchrunner.engine.state import KeySetup, Rules, RunState
+from benchrunner.engine.books import KeySetup, Rules
+from benchrunner.engine.state import RunState
 from benchrunner.planning.sharding import plan_phase
 from benchrunner.policies import make_policy
 from benchrunner.records import (

@@ -18,8 +18,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from benchrunner.clock import Clock, utc_text
+from benchrunner.engine.books import KeySetup
 from benchrunner.engine.calls import HandBack, Pass
-from benchrunner.engine.state import KeySetup, RunState
+from benchrunner.engine.state import RunState
 from benchrunner.policies.base import Choice, Grant, KeyView, ShardView
 from benchrunner.records import CallResult, ChatReply, ChatRequest, Key, Level, ModelEntry, Outcome, Shard, TrialScore
 

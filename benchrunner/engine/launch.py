@@ -22,6 +22,7 @@ from benchrunner.config.binding import Bound, resolve_live
 from benchrunner.config.settings import Config
 from benchrunner.config.snapshot import config_hash, config_json
 from benchrunner.engine.backend import EmbeddedBackend
+from benchrunner.engine.books import Rules
 from benchrunner.engine.forking import named_context
 from benchrunner.engine.leases import LeaseDesk
 from benchrunner.engine.live import LiveFigures, ProgressView
@@ -29,7 +30,6 @@ from benchrunner.engine.local import LocalPool
 from benchrunner.engine.outlook import forecast_at_launch
 from benchrunner.engine.run_dir import WINDOWS_NAME, RunDirectory
 from benchrunner.engine.signals import StopSignals
-from benchrunner.engine.state import Rules
 from benchrunner.engine.supervisor import RunPlan, Supervisor, key_setup
 from benchrunner.limits.domains import key_domain, model_domain
 from benchrunner.planning.sharding import plan_phase

@@ -19,11 +19,12 @@ from typing import TypeVar
 from benchrunner.clock import SystemClock
 from benchrunner.engine import events as ev
 from benchrunner.engine import messages as ms
+from benchrunner.engine.books import KeySetup, Rules
 from benchrunner.engine.leases import Holder, LeaseDesk
 from benchrunner.engine.live import LiveFigures, ProgressView
 from benchrunner.engine.local import LocalPool, LocalWorker, wait_any
 from benchrunner.engine.signals import StopSignals
-from benchrunner.engine.state import KeySetup, Rules, RunState
+from benchrunner.engine.state import RunState
 from benchrunner.errors import RegistryError, StoreError, StoreLost
 from benchrunner.policies.base import Policy
 from benchrunner.records import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchrunner.engine import events as ev
-from benchrunner.engine.state import KeySetup, Rules, RunState
+from benchrunner.engine.books import KeySetup, Rules
+from benchrunner.engine.state import RunState
 from benchrunner.planning.conducting import Hand, LetGo, Order, Start
 from benchrunner.policies.base import Policy
 from benchrunner.records import KeyEntry, LimitKind, Shard, TrialStatus

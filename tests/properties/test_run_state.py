@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
 from benchrunner.engine import events as ev
-from benchrunner.engine.state import SECOND_CHANCE, KeySetup, Rules, RunState
+from benchrunner.engine.books import KeySetup, Rules
+from benchrunner.engine.state import SECOND_CHANCE, RunState
 from benchrunner.policies import make_policy
 from benchrunner.policies.base import Policy
 from benchrunner.records import Outcome, RunStatus, Shard, TrialDone, TrialRequeued, TrialStarted, TrialStatus

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from benchrunner.engine import events as ev
-from benchrunner.engine.state import KeySetup, Rules, RunState
+from benchrunner.engine.books import KeySetup, Rules
+from benchrunner.engine.state import RunState
 from benchrunner.policies.base import Policy
 from benchrunner.records import Outcome, Shard, ShardChanged, TrialDone, TrialRequeued, TrialStatus
 from benchrunner.testing import FakeClock, StubPolicy, check_state, make_key, make_score, make_shard

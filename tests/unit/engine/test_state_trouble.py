@@ -6,7 +6,8 @@ import pytest
 from engine_play import Play, ended_trials, only, requeued_trials, shard_changes, words
 
 from benchrunner.engine import events as ev
-from benchrunner.engine.state import FRUITLESS_LEASES, UNREACHABLE_AFTER, Rules
+from benchrunner.engine.books import Rules
+from benchrunner.engine.state import FRUITLESS_LEASES, UNREACHABLE_AFTER
 from benchrunner.records import Outcome, RunStatus
 from benchrunner.testing import StubPolicy, make_key, make_shard
 
