@@ -37,7 +37,7 @@ def scores_of(workspace: Workspace) -> dict[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def test_phase_5_2_in_the_field_scores_what_it_scores_in_the_clean(workspace: Workspace) -> None:
-    """Throttles, lost tags, empties and two dead minutes of a key change no score; taken for failures they change many."""
+    """Throttles, lost tags, empties, two dead minutes of a key: no score changes; taken for failures many would."""
     # Given a clean run
     workspace.edit_config("speed = 1 ", f"speed = {SPEED} ")
     clean = workspace.run(*RUN)
