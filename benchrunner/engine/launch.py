@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
+from typing import Any
 
 from benchrunner import __version__
 from benchrunner.clock import SystemClock
@@ -32,7 +34,7 @@ from benchrunner.engine.run_dir import WINDOWS_NAME, RunDirectory
 from benchrunner.engine.signals import StopSignals
 from benchrunner.engine.supervisor import RunPlan, Supervisor, key_setup
 from benchrunner.limits.domains import key_domain, model_domain
-from benchrunner.planning.sharding import plan_phase
+from benchrunner.planning.sharding import PhasePlan, plan_phase
 from benchrunner.policies import make_policy
 from benchrunner.records import Domain, Key, ModelEntry, Phase, Provider, RunRecord, RunStatus
 from benchrunner.registry.host import Host, start_host
@@ -105,45 +107,14 @@ def launch(
         # Behind all that may still find the request wrong: a run that is refused leaves no database behind.
         writer = stack.enter_context(RunWriter.open(config.run.db))
         run_dir = stack.enter_context(RunDirectory(run_id))
-        if backend is None:
-            providers, keys = live or ((), ())
-            windows_path = shared_windows_path()
-        else:
-            providers, keys = backend.bound()
-            windows_path = run_dir.path / WINDOWS_NAME
-        domains = domains_of(providers, keys, models)
+        providers, keys = live or (backend.bound() if backend else ((), ()))
+        # The embedded provider's keys are private to their run, and so are their windows.
+        windows_path = run_dir.path / WINDOWS_NAME if backend else shared_windows_path()
+        run = _run_plan(request, run_id, plan, providers, keys, models, windows_path)
         windows = SharedWindows(windows_path, clock)
         stack.callback(windows.close)
-        windows.register(tuple(dict.fromkeys(domain for pair in domains.values() for domain in pair)))
-        key_by_id = {key.key_id: key for key in keys}
-        policy = make_policy(
-            phase.policy,
-            order=phase.order.value,
-            stagger_s=phase.stagger_s / (1.0 if live else config.simulator.speed),
-            batch_size=config.run.batch_size,
-        )
-        rows = [KeyRow(key_id=key.key_id, provider=key.provider, slots=key.slots) for key in keys]
-
-        def start_manager(last_fence: int) -> Host:
-            host = start_host(
-                context,
-                keys=rows,
-                socket_dir=run_dir.socket_dir(),
-                life_lock=run_dir.lock.path,
-                last_fence=last_fence,
-            )
-            run_dir.open_door(host)
-            return host
-
-        desk = LeaseDesk(
-            start=start_manager,
-            keys=key_by_id,
-            counted=policy.managed,
-            # The embedded provider's keys are private to their run: nobody else could hold them.
-            locks=KeyLocks(state_dir() / "leases") if backend is None else None,
-            note=f"run {run_id} (process {os.getpid()})",
-            last_fence=request.last_fence,
-        )
+        windows.register(tuple(dict.fromkeys(domain for pair in run.domains.values() for domain in pair)))
+        desk = _open_desk(request, run, context, run_dir)
         stack.callback(desk.close)
         pool = LocalPool(context)
         stack.callback(pool.close)
@@ -151,51 +122,17 @@ def launch(
         if request.resume_of:
             writer.reopen_run(run_id, at=clock.utc(), shards=plan.shards)
         else:
-            writer.add_run(
-                _record(request, run_id, suite, clock),
-                plan.shards,
-                plan.trials,
-                tuple(plan.tasks.values()),
-                # While the embedded provider and the fork server are still starting.
-                forecast_s=forecast_at_launch(config, plan, suite, models),
-            )
-        key_names = sorted({pair[0].name for pair in domains.values()})
-        figures = LiveFigures(
-            run_id=run_id,
-            phase=phase.name,
-            policy=phase.policy,
-            backend=config.run.backend,
-            keys=key_by_id,
-            key_rates={key.key_id: key_setup(key).rate_per_s for key in keys},
-            started_s=clock.now_s(),
-            lower_bound_s=lower_bound_s,
-            domains=lambda: windows.snapshot(key_names),
-        )
+            # While the embedded provider and the fork server are still starting.
+            forecast_s = forecast_at_launch(config, plan, suite, models)
+            record = _record(request, run_id, suite, clock)
+            writer.add_run(record, plan.shards, plan.trials, tuple(plan.tasks.values()), forecast_s=forecast_s)
         if backend is not None:
             backend.wait_ready()
+        figures = _figures(request, run, windows, clock, lower_bound_s)
         view.start()
         stack.callback(view.stop)
         supervisor = Supervisor(
-            plan=RunPlan(
-                run_id=run_id,
-                shards=plan.shards,
-                trials={trial.trial_id: trial for trial in plan.trials},
-                tasks=plan.tasks,
-                done=request.done,
-                providers={provider.name: provider for provider in providers},
-                keys=key_by_id,
-                models=models,
-                domains=domains,
-                policy=policy,
-                rules=rules_of(config, request.wait_s),
-                windows_path=str(windows_path),
-                max_tries=config.run.max_tries,
-                # Longer than the stall watch: a model that only gets refusals is parked whole, not trial by trial.
-                patience_s=2 * config.run.stall_s,
-                trial_timeout_s=config.run.trial_timeout_s,
-                suite=config.run.suite,
-                tasks_file=str(config.run.tasks or ""),
-            ),
+            plan=run,
             writer=writer,
             desk=desk,
             pool=pool,
@@ -214,6 +151,86 @@ def launch(
             first_call_mono_s=figures.first_call_s,
             last_reply_mono_s=figures.last_reply_s,
         )
+
+
+def _run_plan(
+    request: RunRequest,
+    run_id: str,
+    plan: PhasePlan,
+    providers: Sequence[Provider],
+    keys: Sequence[Key],
+    models: Mapping[str, ModelEntry],
+    windows_path: Path,
+) -> RunPlan:
+    config, phase = request.config, request.phase
+    simulated = config.run.backend == "simulated"
+    return RunPlan(
+        run_id=run_id,
+        shards=plan.shards,
+        trials={trial.trial_id: trial for trial in plan.trials},
+        tasks=plan.tasks,
+        done=request.done,
+        providers={provider.name: provider for provider in providers},
+        keys={key.key_id: key for key in keys},
+        models=models,
+        domains=domains_of(providers, keys, models),
+        policy=make_policy(
+            phase.policy,
+            order=phase.order.value,
+            stagger_s=phase.stagger_s / (config.simulator.speed if simulated else 1.0),
+            batch_size=config.run.batch_size,
+        ),
+        rules=rules_of(config, request.wait_s),
+        windows_path=str(windows_path),
+        max_tries=config.run.max_tries,
+        # Longer than the stall watch: a model that only gets refusals is parked whole, not trial by trial.
+        patience_s=2 * config.run.stall_s,
+        trial_timeout_s=config.run.trial_timeout_s,
+        suite=config.run.suite,
+        tasks_file=str(config.run.tasks or ""),
+    )
+
+
+def _open_desk(request: RunRequest, run: RunPlan, context: Any, run_dir: RunDirectory) -> LeaseDesk:
+    rows = [KeyRow(key_id=key.key_id, provider=key.provider, slots=key.slots) for key in run.keys.values()]
+
+    def start_manager(last_fence: int) -> Host:
+        host = start_host(
+            context,
+            keys=rows,
+            socket_dir=run_dir.socket_dir(),
+            life_lock=run_dir.lock.path,
+            last_fence=last_fence,
+        )
+        run_dir.open_door(host)
+        return host
+
+    return LeaseDesk(
+        start=start_manager,
+        keys=run.keys,
+        counted=run.policy.managed,
+        # Nobody else could hold a key of the embedded provider.
+        locks=KeyLocks(state_dir() / "leases") if request.config.run.backend == "live" else None,
+        note=f"run {run.run_id} (process {os.getpid()})",
+        last_fence=request.last_fence,
+    )
+
+
+def _figures(
+    request: RunRequest, run: RunPlan, windows: SharedWindows, clock: SystemClock, lower_bound_s: float | None
+) -> LiveFigures:
+    key_domains = sorted({pair[0].name for pair in run.domains.values()})
+    return LiveFigures(
+        run_id=run.run_id,
+        phase=request.phase.name,
+        policy=request.phase.policy,
+        backend=request.config.run.backend,
+        keys=run.keys,
+        key_rates={key_id: key_setup(key).rate_per_s for key_id, key in run.keys.items()},
+        started_s=clock.now_s(),
+        lower_bound_s=lower_bound_s,
+        domains=lambda: windows.snapshot(key_domains),
+    )
 
 
 def domains_of(
