@@ -153,7 +153,7 @@ def show_result(db: Path, result: RunResult, *, as_json: bool) -> None:
     from benchrunner.store.queries import RunReader
 
     with RunReader.open(db) as reader:
-        summary = summarise(reader, result.run_id)
+        summary = summarise(reader, result.run_id, lower_bound_s=result.lower_bound_s)
     if as_json:
         click.echo(to_json(summary))
     else:

@@ -29,11 +29,12 @@ from benchrunner.engine.forking import named_context
 from benchrunner.engine.leases import LeaseDesk
 from benchrunner.engine.live import LiveFigures, ProgressView
 from benchrunner.engine.local import LocalPool
-from benchrunner.engine.outlook import forecast_at_launch
+from benchrunner.engine.outlook import forecast_at_launch, keys_at_speed
 from benchrunner.engine.run_dir import WINDOWS_NAME, RunDirectory
 from benchrunner.engine.signals import StopSignals
 from benchrunner.engine.supervisor import RunPlan, Supervisor, key_setup
 from benchrunner.limits.domains import key_domain, model_domain
+from benchrunner.planning.load import static_load
 from benchrunner.planning.sharding import PhasePlan, plan_phase
 from benchrunner.policies import make_policy
 from benchrunner.records import Domain, Key, ModelEntry, Phase, Provider, RunRecord, RunStatus
@@ -73,6 +74,7 @@ class RunResult:
     signal: int | None  # the signal that ended it
     first_call_mono_s: float | None
     last_reply_mono_s: float | None
+    lower_bound_s: float  # what planning says no schedule could beat
 
 
 def new_run_id(phase: str, utc: str) -> str:
@@ -84,9 +86,7 @@ def _bind_live(request: RunRequest) -> Bound:
     return resolve_live(request.config, phases=[request.phase], environ=os.environ)
 
 
-def launch(
-    request: RunRequest, view: ProgressView, clock: SystemClock, *, lower_bound_s: float | None = None
-) -> RunResult:
+def launch(request: RunRequest, view: ProgressView, clock: SystemClock) -> RunResult:
     """Run the phase to its end and return how that was.
 
     Raises ConfigError, SuiteError, StateError or StoreError before anything is written or sent, SimulatorError when
@@ -128,7 +128,14 @@ def launch(
             writer.add_run(record, plan.shards, plan.trials, tuple(plan.tasks.values()), forecast_s=forecast_s)
         if backend is not None:
             backend.wait_ready()
-        figures = _figures(request, run, windows, clock, lower_bound_s)
+        bound = static_load(
+            plan,
+            tuple(models.values()),
+            keys_at_speed(config),
+            policy=phase.policy,
+            batch_size=config.run.batch_size,
+        )
+        figures = _figures(request, run, windows, clock, bound.lower_bound_s)
         view.start()
         stack.callback(view.stop)
         supervisor = Supervisor(
@@ -150,6 +157,7 @@ def launch(
             signal=signals.first,
             first_call_mono_s=figures.first_call_s,
             last_reply_mono_s=figures.last_reply_s,
+            lower_bound_s=bound.lower_bound_s,
         )
 
 
@@ -217,7 +225,7 @@ def _open_desk(request: RunRequest, run: RunPlan, context: Any, run_dir: RunDire
 
 
 def _figures(
-    request: RunRequest, run: RunPlan, windows: SharedWindows, clock: SystemClock, lower_bound_s: float | None
+    request: RunRequest, run: RunPlan, windows: SharedWindows, clock: SystemClock, lower_bound_s: float
 ) -> LiveFigures:
     key_domains = sorted({pair[0].name for pair in run.domains.values()})
     return LiveFigures(

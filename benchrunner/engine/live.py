@@ -46,7 +46,7 @@ class LiveFigures:
         keys: Mapping[str, Key],
         key_rates: Mapping[str, float],
         started_s: float,
-        lower_bound_s: float | None,
+        lower_bound_s: float,
         domains: Callable[[], Sequence[DomainUse]],
     ) -> None:
         """`domains` returns the keys' domains as they stand, labelled by key id; asked a few times a second."""
