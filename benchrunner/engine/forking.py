@@ -5,6 +5,7 @@ The start method is named: `forkserver`, or `spawn` where there is none. `fork` 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import signal
 from collections.abc import Iterator
@@ -39,4 +40,20 @@ def named_context() -> Any:
 
     with deaf_children():
         forkserver.ensure_running()
+    atexit.register(end_servers)
     return context
+
+
+def end_servers() -> None:
+    """End the fork server and its resource tracker, and return when they are gone.
+
+    They would end by themselves once every pipe to them is closed, but somewhat after this process: whoever looks for
+    what a command left running must find nothing.
+    """
+    from multiprocess import forkserver, resource_tracker
+
+    # There is no public way to stop either; both methods are what multiprocess's own tests end them by.
+    with contextlib.suppress(ChildProcessError):  # killed, and reaped already
+        forkserver._forkserver._stop()
+    with contextlib.suppress(ChildProcessError):
+        resource_tracker._resource_tracker._stop()

@@ -17,10 +17,12 @@ import signal
 import stat
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 from multiprocess import AuthenticationError
 from multiprocess.managers import BaseManager, Server, dispatch
 
@@ -112,6 +114,7 @@ class Host:
         self._manager, self._process = manager, manager.process
         self._address, self._authkey = address, authkey
         self._client = HostClient(address, authkey)
+        self._itself = _process_of(self.pid)
 
     @property
     def address(self) -> str:
@@ -151,6 +154,10 @@ class Host:
             if self.alive():
                 self._process.kill()
                 self._process.join()
+        # A fork server that was killed reports its children as ended, though they live on.
+        if self._itself is not None:
+            with suppress(psutil.NoSuchProcess):
+                self._itself.kill()
         self._manager.shutdown()  # forgets the process, which is gone
         Path(self._address).unlink(missing_ok=True)
 
@@ -163,6 +170,14 @@ class Host:
                 connection.close()
         except (OSError, EOFError, AuthenticationError):
             return  # it ended, or was killed, before it could answer; `stop` sees that for itself
+
+
+def _process_of(pid: int) -> psutil.Process | None:
+    """Return the very process, not a later one with its pid; None if it is gone already."""
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
 
 
 def start_host(
