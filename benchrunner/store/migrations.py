@@ -11,7 +11,7 @@ import sqlite3
 from sqlite_utils.db import Database
 from sqlite_utils.migrations import Migrations
 
-from benchrunner.store.schema import M001_INITIAL, M002_FORECAST, MIGRATION_SET
+from benchrunner.store.schema import M001_INITIAL, M002_FORECAST, M003_BOUNDS, MIGRATION_SET
 
 migrations = Migrations(MIGRATION_SET)
 
@@ -27,6 +27,13 @@ def m001_initial(db: Database) -> None:
 def m002_forecast(db: Database) -> None:
     """Keep with each run how long it was expected to take."""
     for statement in M002_FORECAST:
+        db.conn.execute(statement)
+
+
+@migrations()
+def m003_bounds(db: Database) -> None:
+    """Show with each rate what it could be at worst and at best."""
+    for statement in M003_BOUNDS:
         db.conn.execute(statement)
 
 

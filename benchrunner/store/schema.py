@@ -8,7 +8,7 @@ closed sets below with the enums, and docs/database.md with what the migrations 
 from __future__ import annotations
 
 MIGRATION_SET = "benchrunner"
-MIGRATION_NAMES = ("m001_initial", "m002_forecast")
+MIGRATION_NAMES = ("m001_initial", "m002_forecast", "m003_bounds")
 """Every migration this version knows, in order. A file that holds another name was written by a newer version."""
 
 TABLES = ("runs", "shards", "tasks", "trials", "calls", "leases", "key_events", "id_blocks")
@@ -235,3 +235,37 @@ WHERE status <> 'scored'
 )
 
 M002_FORECAST = ("ALTER TABLE runs ADD COLUMN forecast_s REAL",)
+
+M003_BOUNDS = (
+    "DROP VIEW phase_summary",
+    """
+CREATE VIEW phase_summary AS
+SELECT
+    trials.run_id,
+    runs.phase,
+    runs.backend,
+    trials.model,
+    trials.prompt,
+    trials.difficulty,
+    trials.tool_success_rate,
+    trials.task_type,
+    count(*) AS planned,
+    sum(trials.status = 'scored') AS scored,
+    sum(trials.status = 'invalid') AS invalid,
+    count(*) FILTER (WHERE trials.level = 'full') AS "full",
+    count(*) FILTER (WHERE trials.level = 'partial') AS partial,
+    count(*) FILTER (WHERE trials.level = 'failure') AS failure,
+    1.0 * count(*) FILTER (WHERE trials.level IN ('full', 'partial'))
+        / nullif(sum(trials.status = 'scored'), 0) AS success_rate,
+    (count(*) FILTER (WHERE trials.level = 'full') + 0.5 * count(*) FILTER (WHERE trials.level = 'partial'))
+        / nullif(sum(trials.status = 'scored'), 0) AS weighted_success_score,
+    -- if every trial not scored had failed, or succeeded
+    1.0 * count(*) FILTER (WHERE trials.level IN ('full', 'partial')) / count(*) AS success_worst,
+    1.0 * (count(*) FILTER (WHERE trials.level IN ('full', 'partial')) + count(*) - sum(trials.status = 'scored'))
+        / count(*) AS success_best,
+    avg(trials.final_score) FILTER (WHERE trials.status = 'scored') AS final_score,
+    avg(trials.turns) FILTER (WHERE trials.status = 'scored') AS turns
+FROM trials JOIN runs ON runs.id = trials.run_id
+GROUP BY trials.run_id, trials.model, trials.prompt, trials.difficulty, trials.tool_success_rate, trials.task_type
+""",
+)

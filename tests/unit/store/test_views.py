@@ -32,6 +32,21 @@ def test_phase_summary_counts_only_scored_trials_in_its_rates(writer: RunWriter,
     ]
 
 
+def test_phase_summary_bounds_what_a_rate_may_still_become(writer: RunWriter, plan: Planned, ask: Ask) -> None:
+    """Beside each rate: what it were if every trial not scored had failed, and if every one had succeeded."""
+    # Given of m-big: two full successes; one failure beside one invalid; of m-small nothing yet
+    big = plan.trials[:4]  # types alternate: basic, simple, basic, simple
+    writer.record([scored(big[0]), scored(big[2]), scored(big[1], FAILED_SCORE), invalid(big[3])])
+    # Then the bounds close on the rate where all is scored, and are all there is where nothing is
+    rows = ask("SELECT task_type, success_rate, success_worst, success_best FROM phase_summary ORDER BY model, task_type")
+    assert rows == [
+        ("basic_task", 1.0, 1.0, 1.0),
+        ("simple_task", 0.0, 0.0, 0.5),
+        ("basic_task", None, 0.0, 1.0),
+        ("simple_task", None, 0.0, 1.0),
+    ]
+
+
 def test_phase_summary_says_whether_a_result_is_simulated(writer: RunWriter, plan: Planned, ask: Ask) -> None:
     """A script that reads the view cannot take a simulated score for a measured one."""
     # Given a simulated run and a live one
