@@ -38,7 +38,8 @@ def test_phase_summary_bounds_what_a_rate_may_still_become(writer: RunWriter, pl
     big = plan.trials[:4]  # types alternate: basic, simple, basic, simple
     writer.record([scored(big[0]), scored(big[2]), scored(big[1], FAILED_SCORE), invalid(big[3])])
     # Then the bounds close on the rate where all is scored, and are all there is where nothing is
-    rows = ask("SELECT task_type, success_rate, success_worst, success_best FROM phase_summary ORDER BY model, task_type")
+    columns = "task_type, success_rate, success_worst, success_best"
+    rows = ask(f"SELECT {columns} FROM phase_summary ORDER BY model, task_type")
     assert rows == [
         ("basic_task", 1.0, 1.0, 1.0),
         ("simple_task", 0.0, 0.0, 0.5),
