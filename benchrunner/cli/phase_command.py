@@ -20,7 +20,12 @@ from benchrunner.cli.options import config_option, db_option, fault_option, json
 @click.option("--stagger", type=float, metavar="S", help="Seconds between launches under native.")
 @click.option("--suite", metavar="S", help="The suite that asks.  [default: the config's]")
 @click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The suite's task file.")
-@click.option("--seed", type=int, metavar="N", help="What every random choice follows from.  [default: the config's]")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="What every random choice follows from.  [default: the config's]",
+)
 @click.option("--wait", type=click.FloatRange(min=0), metavar="S", help="Wait so long for keys other runs hold.")
 @fault_option
 @click.option("--quiet", is_flag=True, help="Show no progress.")

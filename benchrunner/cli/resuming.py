@@ -15,6 +15,7 @@ from benchrunner.config.load import load_config
 from benchrunner.config.settings import Config
 from benchrunner.config.snapshot import config_hash, config_json
 from benchrunner.engine.launch import RunRequest
+from benchrunner.engine.run_dir import live_runs
 from benchrunner.errors import ConfigError, UsageError
 from benchrunner.records import Phase, RunRecord, RunStatus
 from benchrunner.store.queries import RunReader
@@ -37,6 +38,8 @@ def request_for(
             raise UsageError(f"every run in {db} is complete; there is nothing to resume")
         if reader.find_run(run_id).status is RunStatus.COMPLETE:
             raise UsageError(f"run {run_id} is complete; there is nothing to resume")
+        if any(directory.name == run_id for directory in live_runs()):
+            raise UsageError(f"run {run_id} is in progress; it can be resumed once it has ended")
         record = reader.run_record(run_id)
         left = {trial.trial_id for trial in reader.unfinished_trials(run_id)}
         scored = frozenset(trial.trial_id for trial in reader.trials(run_id) if trial.trial_id not in left)

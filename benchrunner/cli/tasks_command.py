@@ -86,7 +86,7 @@ def generate(
 
     \b
     Example: one file per difficulty, so that --tasks DIRECTORY words each as asked
-      for d in very_easy medium; do benchrunner tasks generate --difficulty $d -o lib/tasks_$d.json; done
+      for d in very_easy medium; do benchrunner tasks generate --difficulty $d -o tasks_$d.json; done
       benchrunner phase 5.2 --tasks lib
     """
     from benchrunner.cli import task_files

@@ -36,8 +36,10 @@ def named_context() -> Any:
         return multiprocess.get_context("spawn")
     context = multiprocess.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
-    from multiprocess import forkserver
+    from multiprocess import forkserver, resource_tracker
 
+    # First and outside: starting the tracker unblocks both signals, and the server would begin with them open.
+    resource_tracker.ensure_running()
     with deaf_children():
         forkserver.ensure_running()
     atexit.register(end_servers)

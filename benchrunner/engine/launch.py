@@ -104,9 +104,9 @@ def launch(request: RunRequest, view: ProgressView, clock: SystemClock) -> RunRe
         models = {model.name: backend.at_speed(model) if backend else model for model in entries}
         suite = load_suite(config.run.suite, config.run.tasks)
         plan = plan_phase(phase, tuple(models.values()), suite, run_id=run_id, seed=config.run.seed)
+        run_dir = stack.enter_context(RunDirectory(run_id))
         # Behind all that may still find the request wrong: a run that is refused leaves no database behind.
         writer = stack.enter_context(RunWriter.open(config.run.db))
-        run_dir = stack.enter_context(RunDirectory(run_id))
         providers, keys = live or (backend.bound() if backend else ((), ()))
         # The embedded provider's keys are private to their run, and so are their windows.
         windows_path = run_dir.path / WINDOWS_NAME if backend else shared_windows_path()

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from benchrunner.engine.books import KeyState
 from benchrunner.engine.messages import CallEnded
 from benchrunner.engine.state import RunState
 from benchrunner.records import DomainUse, Key, KeyProgress, Outcome, ProgressSnapshot, ShardProgress
@@ -31,6 +32,14 @@ class ProgressView(Protocol):
     def stop(self) -> None:
         """Leave the terminal as it was."""
         ...
+
+
+def _health(key: KeyState, now_s: float) -> str:
+    if key.retired:
+        return "retired"
+    if now_s < key.parked_until_s:
+        return "parked"
+    return "usable" if key.usable(now_s) else "held by another run"
 
 
 class LiveFigures:
@@ -128,7 +137,7 @@ class LiveFigures:
                     models=tuple(serving[key_id]),
                     paused_for_s=paused.get(key_id, 0.0),
                     refused=self._refused[key_id],
-                    health="retired" if key.retired else "usable" if key.usable(now_s) else "parked",
+                    health=_health(key, now_s),
                 )
             )
         return tuple(rows)

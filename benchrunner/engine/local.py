@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 from multiprocess import connection as mp_connection
 
+from benchrunner.clock import SystemClock
 from benchrunner.engine import messages as ms
 from benchrunner.engine.forking import deaf_children
 from benchrunner.errors import EngineError
@@ -80,11 +81,20 @@ class LocalWorker:
         given to another must not send one more request.
         """
         self.kill()
-        if self.itself is not None:
-            with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
-                self.itself.wait(END_S)
+        clock = SystemClock()
+        deadline_s = clock.now_s() + END_S
+        while _runs(self.itself) and clock.now_s() < deadline_s:
+            clock.sleep_s(0.002)
         self.process.join(END_S)
         self.pipe.close()
+
+
+def _runs(process: psutil.Process | None) -> bool:
+    """Return whether the process can still do anything; a zombie that init has not reaped cannot."""
+    try:
+        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class LocalPool:

@@ -14,6 +14,7 @@ only told. Tested without processes in tests/unit/engine/test_state.py; played f
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -98,6 +99,7 @@ class RunState:
         self._stop: str = ""  # "" | "drain" | "now" | "kill" | "budget"
         self._stop_at_s = 0.0
         self._throttled_since_s: dict[str, float] = {}  # model -> its first refusal since its last good reply
+        self._causes_told: set[tuple[str, str]] = set()
         self._held_up_since_s: float | None = None  # since when other runs' keys are all that could go on
         self._story: deque[str] = deque(maxlen=STORY_LENGTH)
 
@@ -206,6 +208,7 @@ class RunState:
                 out.append(ev.Keep(event=TrialRequeued(trial_id=event.trial_id)))
                 return
             state.invalid += 1
+            self._tell_cause(state, event, out)
         out.append(
             ev.Keep(
                 event=TrialDone(
@@ -215,9 +218,17 @@ class RunState:
                     score=event.score,
                     error_class=event.cause,
                     turns=event.turns,
+                    transcript="[]" if event.score else json.dumps([{"lost": event.cause, "detail": event.detail}]),
                 )
             )
         )
+
+    def _tell_cause(self, state: ShardState, event: ev.TrialFinished, out: list[ev.Command]) -> None:
+        """Say once per model and cause what the provider said: fifty trials lost to one wrong name are one mistake."""
+        if (state.shard.model, event.cause) not in self._causes_told:
+            self._causes_told.add((state.shard.model, event.cause))
+            said = f": {event.detail}" if event.detail else ""
+            out.append(ev.Say(text=f"a trial of {state.shard.model} is invalid, {event.cause}{said}"))
 
     def _note_connection(self, state: ShardState, event: ev.TrialFinished, out: list[ev.Command]) -> None:
         provider = state.shard.provider

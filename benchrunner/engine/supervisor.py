@@ -435,7 +435,7 @@ class Supervisor:
 
     def _revive_registry(self) -> None:
         """Start a new Manager and lease to every live worker anew: a registry that is gone guards nothing."""
-        self._view.line("the Manager that keeps the leases died; a new one takes over")
+        self._view.line("the leases' Manager, or the server it was forked from, died; a new one takes over")
         pids = {hand.lease.fence: hand for hand in self._hands.values()}
         for old, new in self._desk.revive():
             hand = pids.get(old.fence)

@@ -132,7 +132,7 @@ class SimulatedModel:
         return self._latency_p50_s * math.exp(self._sigma * rng.gauss(0.0, 1.0))
 
     def _draw(self, opening: str) -> Draw:
-        prefix = f"{self.seed}/{self.name}/{opening}/"
+        prefix = f"{self.seed}/{opening}/"
 
         def draw(*key: str | int) -> float:
             digest = blake2b((prefix + "/".join(map(str, key))).encode("utf-8", "replace"), digest_size=8).digest()

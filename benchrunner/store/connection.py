@@ -110,11 +110,13 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         connection = _open_for_reading(path)
         try:
             applied = _refuse_other_schemas(connection, path)
+            if not applied:
+                raise StoreError(f"{path} holds no runs yet; `benchrunner phase` makes one")
             if applied != MIGRATION_NAMES:
-                raise StoreError(
-                    f"{path} holds no runs of this version yet (schema {', '.join(applied) or 'none'}); "
-                    "the next `benchrunner phase` or `resume` brings it up to date"
-                )
+                # An older version's: what it holds must stay readable, so it is brought up to date, as a run would.
+                connection.close()
+                connect_writer(path).close()
+                connection = _open_for_reading(path)
             connection.row_factory = sqlite3.Row
         except BaseException:
             connection.close()

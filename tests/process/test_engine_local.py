@@ -100,6 +100,24 @@ def test_sigterm_drains_and_resume_runs_the_rest(workspace: Workspace, strict_pr
     assert_complete(workspace)
 
 
+def test_sigterm_to_the_whole_group_drains_too(workspace: Workspace, strict_provider: Provide) -> None:
+    """`timeout`, systemd and shells signal every process of a command: only the supervisor acts on it."""
+    # Given a run with calls in flight
+    provider = strict_provider("--latency", "0.3")
+    point_at(workspace, provider)
+    workspace.edit_config("seed = 20250826", "drain_s = 2\nseed = 20250826")
+    process = workspace.start(*SMALL, "--policy", "pool")
+    wait_until(lambda: workspace.count("select count(*) from calls where outcome = 'ok'") >= 10, "10 replies")
+    # When the group is told to end
+    os.killpg(process.pid, signal.SIGTERM)
+    ended = workspace.finish(process)
+    # Then it drains: nobody died of the signal, and every call that left has its reply
+    assert ended.code == 143
+    assert "died" not in ended.err
+    assert workspace.count("select count(*) from calls where outcome = 'sent'") == 0
+    assert workspace.count("select count(*) from leases where reason = 'crash'") == 0
+
+
 def test_a_second_signal_ends_the_run_at_once(workspace: Workspace, strict_provider: Provide) -> None:
     """Two SIGINTs: exit 130 without waiting for dialogues, running trials back in the queue, no orphan."""
     provider = strict_provider("--latency", "30")

@@ -14,6 +14,7 @@ from benchrunner.errors import StoreError
 from benchrunner.store.history import model_history
 from benchrunner.store.ownership import FileLock, holder_pid
 from benchrunner.store.queries import RunReader
+from benchrunner.store.schema import MIGRATION_NAMES
 from benchrunner.store.writer import RunWriter
 
 
@@ -105,7 +106,7 @@ def test_reading_what_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
 def test_reading_a_file_without_runs_says_so(database: Path) -> None:
     """An empty file is a database to SQLite, not to us."""
     database.touch()
-    with pytest.raises(StoreError, match="no runs of this version yet"):
+    with pytest.raises(StoreError, match="holds no runs yet"):
         RunReader.open(database)
 
 
@@ -174,3 +175,21 @@ def test_a_plan_is_listed_once_the_file_is_opened_again(database: Path, plan: Pl
     writer.close()
     with RunWriter.open(database), RunReader.open(database) as reader:
         assert reader.find_run().planned == len(plan.trials)
+
+
+def test_a_database_of_an_older_version_stays_readable(writer: RunWriter, plan: Planned, database: Path) -> None:
+    """What an older version kept is brought up to date by whoever opens it first, a reader too; no run is lost."""
+    # Given a database as the version before the last migration left it
+    writer.close()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("DROP VIEW phase_summary")
+        connection.execute("CREATE VIEW phase_summary AS SELECT run_id FROM trials")
+        connection.execute("DELETE FROM _sqlite_migrations WHERE name = ?", (MIGRATION_NAMES[-1],))
+        connection.commit()
+    # When it is read
+    with RunReader.open(database) as reader:
+        runs = reader.list_runs()
+    # Then its runs are there, and the schema is this version's
+    assert [run.run_id for run in runs] == [plan.run.run_id]
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("SELECT success_worst, success_best FROM phase_summary").fetchall()
