@@ -18,19 +18,21 @@ from benchmarks.figures import Figure
 from benchmarks.workspace import BROAD, Workspace, add_broad_phase, open_workspace, phase_command
 
 TRIALS = 13_000
-EVERY_S = 0.25
+EVERY_S, EVERY_TINY_S = 0.25, 0.02
+"""A tiny run's workers live for some tenths of a second, and each must be seen at least once."""
+
 IN_FLIGHT = 90
 MIB = 2**20
 
 
 def measure(*, tiny: bool) -> Iterator[Figure]:
     """Measure one run on the embedded provider."""
-    per_shard = 20 if tiny else -(-TRIALS // len(BROAD))
+    per_shard = 100 if tiny else -(-TRIALS // len(BROAD))
     with open_workspace(questions=per_shard) as workspace:
         add_broad_phase(workspace, dialogues=IN_FLIGHT)
         workspace.edit_config("[simulator]\n", "[simulator]\nlatency = false\n")
         process = workspace.start(phase_command(workspace, "broad", "pool", per_shard, "--simulated"))
-        samples = _watch(process)
+        samples = _watch(process, EVERY_TINY_S if tiny else EVERY_S)
         workspace.finish(process)
         supervisor, workers = _told_apart(workspace, samples)
     yield Figure(
@@ -59,7 +61,7 @@ def measure(*, tiny: bool) -> Iterator[Figure]:
     )
 
 
-def _watch(wrapper: subprocess.Popen[str]) -> dict[int, list[int]]:
+def _watch(wrapper: subprocess.Popen[str], every_s: float) -> dict[int, list[int]]:
     """Return what every process below the wrapper had resident, sampled until it ends."""
     top = psutil.Process(wrapper.pid)
     samples: dict[int, list[int]] = defaultdict(list)
@@ -69,7 +71,7 @@ def _watch(wrapper: subprocess.Popen[str]) -> dict[int, list[int]]:
                 with suppress(psutil.NoSuchProcess):
                     samples[process.pid].append(process.memory_info().rss)
         with suppress(subprocess.TimeoutExpired):
-            wrapper.wait(EVERY_S)
+            wrapper.wait(every_s)
     return samples
 
 

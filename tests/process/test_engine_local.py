@@ -173,7 +173,7 @@ def test_a_refused_key_is_retired_and_the_others_go_on(workspace: Workspace, str
     ended = workspace.run(*SMALL, "--policy", "pool")
     assert ended.code == 0, ended.err
     assert_complete(workspace)
-    assert workspace.rows("select key_id, kind from key_events") == [{"key_id": "key0", "kind": "retire"}]
+    assert workspace.rows("select key_id from key_events where kind = 'retire'") == [{"key_id": "key0"}]
     assert "key0 is refused" in ended.err
 
 
