@@ -11,6 +11,7 @@ from benchrunner.config.load import load_config
 from benchrunner.config.settings import Config, SimulatedModel
 from benchrunner.engine.outlook import forecast, informed, phase_world
 from benchrunner.engine.rehearsal import rehearse, simulated_latency_s
+from benchrunner.engine.state import SHARE_HOLD_S
 from benchrunner.planning.load import static_load
 from benchrunner.planning.sharding import plan_phase
 from benchrunner.policies import policy_names
@@ -52,7 +53,7 @@ def test_rehearsed_trials_repeat_whatever_else_is_rehearsed(config: Config) -> N
 
 
 def test_at_five_times_the_speed_everything_takes_a_fifth(config: Config) -> None:
-    """Latencies, pace, limits and launches follow the speed; only a worker's start does not."""
+    """Latencies, pace, limits and launches follow the speed; the engine's own seconds (starts, fair shares) do not."""
     suite = load_suite("workflow", None)
     for policy in policy_names():
         slow, fast = (
@@ -60,7 +61,8 @@ def test_at_five_times_the_speed_everything_takes_a_fifth(config: Config) -> Non
             for one in (at_speed(config, 1.0), at_speed(config, 5.0))
             for world in [phase_world(one, phase_of(one), suite)]
         )
-        assert fast == pytest.approx(slow / 5, rel=0.05)
+        # At the end of a run under `pool` two workers may keep to their fair share for a while, at any speed.
+        assert fast == pytest.approx(slow / 5, rel=0.05, abs=2 * SHARE_HOLD_S)
 
 
 def test_no_forecast_beats_the_lower_bound_and_policies_rank_as_they_should(config: Config) -> None:
