@@ -61,12 +61,6 @@ class SuiteError(BenchrunnerError):
     exit_code = 2
 
 
-class NoUsableKey(BenchrunnerError):
-    """Every key that could serve the remaining shards is refused or spent."""
-
-    exit_code = 3
-
-
 class RegistryError(BenchrunnerError):
     """The key registry was asked for something it does not hold, or cannot be reached."""
 

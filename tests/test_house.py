@@ -34,7 +34,6 @@ DOORS = {
     "sqlite3": {"store"},
     "pydantic": {"config"},
     "dotenv": {"config"},
-    "starlette": {"simulator"},
     "uvicorn": {"simulator"},
     "click": {"cli"},
     "rich": {"reporting", "cli"},

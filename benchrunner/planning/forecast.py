@@ -26,9 +26,6 @@ WORKER_START_S = 0.12
 CALL_OVERHEAD_S = 0.006
 """What a call takes beyond the provider's time: row committed, threads woken, loopback. Measured 5-7 ms, two cores."""
 
-COMMAND_START_S = 0.4
-"""From the command to the first request of a run; measured 0.35-0.8 s. Not part of any makespan here."""
-
 BINDING_USE = 0.8
 """A window that was used to this share while it was in use is what holds a run back; short of that, latency does."""
 
