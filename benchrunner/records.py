@@ -85,6 +85,7 @@ class Domain:
     limits: tuple[Limit, ...]
     margin_floor_s: float = 0.008
     margin_ceiling_s: float = 0.060
+    cold_margin_s: float = 0.0  # what the margin is at least when somebody registers the domain; forgotten in seconds
     spread_s: float = 0.0  # how far apart the calls of a burst are kept
 
 
@@ -580,6 +581,14 @@ class ShardProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WindowProgress:
+    """One window a key's calls go through: the key's own (`model` ""), or that of its account and a model it serves."""
+
+    model: str
+    use: WindowUse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyProgress:
     """One key as a progress view shows it."""
 
@@ -589,7 +598,12 @@ class KeyProgress:
     models: tuple[str, ...]  # served now
     paused_for_s: float
     refused: int
-    health: str  # "usable" | "parked" | "retired"
+    health: str  # "usable" | "parked" | "retired" | "held"
+    reason: str = ""  # why it is paused, parked or retired, or who holds it; "": it serves, or may
+    parked_for_s: float = 0.0
+    windows: tuple[WindowProgress, ...] = ()  # used now, machine-wide; its own first
+    cap_per_s: float | None = None  # the lowest learned from refusals, of the key or a model it serves; None: none is
+    waiting: int = 0  # permits reserved for a later instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -611,3 +625,5 @@ class ProgressSnapshot:
     tokens: int
     eta_s: float | None  # from the work left and what the keys allow; None: nothing to say yet
     lower_bound_s: float | None
+    top_cause: str = ""  # what most invalid trials were lost to
+    binding: str = ""  # what holds the run back right now, in words; "": nothing to say yet

@@ -33,6 +33,7 @@ from benchrunner.limits.domains import (
     DRIFT_HALF_LIFE_S,
     WIRE_HALF_LIFE_S,
     bumped_wire_s,
+    cold_drift_s,
     decayed,
     learned_drift_s,
     margin_s,
@@ -348,11 +349,15 @@ class Ledger:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _take(self, joint: _Joint, now_s: float, tokens: int, spend_now: bool = False) -> Grant:
+    def _take(
+        self, joint: _Joint, now_s: float, tokens: int, spend_now: bool = False, from_s: float = 0.0
+    ) -> Grant:
         cell = self.cell
         permit_id = cell[H_NEXT_ID]
         cell[H_NEXT_ID] = permit_id + 1
         at_s = self._paused_until(joint, now_s)
+        if at_s < from_s:
+            at_s = from_s
         first = joint.pages[0]
         if at_s < self.num[first + P_LANE]:
             at_s = self.num[first + P_LANE]
@@ -440,6 +445,9 @@ class Ledger:
     def _set_bounds(self, now_s: float, at: int, domain: Domain) -> None:
         self.num[at + P_FLOOR], self.num[at + P_CEILING] = domain.margin_floor_s, domain.margin_ceiling_s
         self.num[at + P_SPREAD] = domain.spread_s
+        left = decayed(self.num[at + P_DRIFT], now_s - self.num[at + P_DRIFT_AT], DRIFT_HALF_LIFE_S)
+        self.num[at + P_DRIFT] = max(left, cold_drift_s(domain.cold_margin_s))
+        self.num[at + P_DRIFT_AT] = now_s
         self._set_margin(at, now_s)
 
     def _join(self, names: tuple[str, ...]) -> _Joint:

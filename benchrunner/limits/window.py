@@ -25,10 +25,12 @@ WINDOW_CELLS = 6
 
 KIND, AMOUNT, PER_S, CAPACITY, MARK, BASE = range(WINDOW_CELLS)
 
-WIRE_SHARE = 1 / 3
-"""The part of a margin that two sends keep whatever happens: the network's, whose delay differs from call to call.
+WIRE_SHARE = 2 / 3
+"""The part of a margin that two sends keep whatever happens: the network's and the server's, whose delay differs from
+call to call. The rest may be used up by a sender that wakes late.
 
-The rest may be used up by a sender that wakes late: margins are 1.5 x the observed lateness, so that is two thirds.
+A third was enough on a machine with a core to spare (5 ms of a 15 ms margin); with twice as many busy processes as
+cores 2-4 of 600 requests were read by their server that much later than those a window behind, and refused.
 """
 
 MIN_CAPACITY, MAX_CAPACITY = 2_048, 16_384  # of entries: sent ones and waiting ones

@@ -11,6 +11,7 @@ import pytest
 
 from benchrunner.errors import RegistryError
 from benchrunner.limits.local import LocalWindows, Windows
+from benchrunner.limits.window import WIRE_SHARE
 from benchrunner.records import Domain, Limit, LimitKind, Permit
 from benchrunner.registry.shared_windows import SharedWindows
 from benchrunner.testing import FakeClock
@@ -104,7 +105,7 @@ def test_behind_a_late_send_the_next_one_follows_at_a_safe_distance_and_keeps_it
     pushed, may_send = windows.spend(second)
     margin_s = windows.snapshot()[0].margin_s
     assert (may_send, pushed.permit_id) == (False, second.permit_id)
-    assert pushed.not_before_mono_s == pytest.approx(101.5 + margin_s / 3)
+    assert pushed.not_before_mono_s == pytest.approx(101.5 + margin_s * WIRE_SHARE)
     # And it is counted once: two wait, one was sent
     use = windows.snapshot()[0]
     assert (use.windows[0].used, use.waiting) == (1.0, 2)
@@ -544,3 +545,25 @@ def test_a_queue_behind_a_cap_is_first_come_first_served(windows: Windows, clock
     assert windows.snapshot(["m"])[0].waiting == 3
     windows.give_back(queue[1])
     assert windows.reserve(["m"]).not_before_mono_s == queue[1].not_before_mono_s
+
+
+def test_a_domain_starts_with_a_wide_margin_that_settles(windows: Windows, clock: FakeClock):
+    """Whoever registers a domain may be one of many cold processes: its margin starts wide, and settles in seconds."""
+    # Given a key whose cold margin is thrice its floor
+    cold = replace(make_domain("k", requests(1)), margin_floor_s=0.01, cold_margin_s=0.03)
+    windows.register([cold])
+
+    def margin_s() -> float:
+        return windows.snapshot(["k"])[0].margin_s
+
+    # Then its margin is that at first
+    assert margin_s() == pytest.approx(0.03)
+    # When punctual sends follow for a while, Then it settles at the floor
+    for _ in range(30):
+        permit = windows.reserve(["k"])
+        clock.sleep_s(permit.not_before_mono_s - clock.now_s())
+        windows.spend(permit)
+    assert margin_s() == pytest.approx(0.01)
+    # And the next worker that registers it finds it wide again
+    windows.register([cold])
+    assert margin_s() == pytest.approx(0.03)

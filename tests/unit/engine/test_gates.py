@@ -11,6 +11,7 @@ from benchrunner.engine.calls import LEAD_S, HandBack, Pass
 from benchrunner.engine.gates import PROMPT_S, THROTTLE_PAUSE_S, PaceGate, PermitGate
 from benchrunner.limits.cap import FLOOR_PER_S, KEEP
 from benchrunner.limits.local import LocalWindows
+from benchrunner.limits.window import WIRE_SHARE
 from benchrunner.records import Domain, Limit, LimitKind
 from benchrunner.testing import FakeClock
 
@@ -135,7 +136,7 @@ def test_a_call_prepared_too_late_takes_its_instant_anew() -> None:
     # When the call comes out of its preparation two seconds late
     granted = threads.wait()
     # Then it leaves a second after the other, and is counted once
-    assert granted.sent_mono_s == pytest.approx(1003.0 + MARGIN_S / 3)
+    assert granted.sent_mono_s == pytest.approx(1003.0 + MARGIN_S * WIRE_SHARE)
     assert threads.used() == (1.0, 0)
     # And what made it late taught the margin nothing: this machine wakes as punctually as before
     assert threads.windows.snapshot(["k"])[0].margin_s == MARGIN_S
