@@ -17,7 +17,7 @@ from benchrunner.planning.sharding import PhasePlan, plan_phase
 from benchrunner.planning.trial_shapes import LATENCY_SIGMA, Expectation, TrialShape, latency_sigma, shape_trials
 from benchrunner.planning.virtual_run import play_calls
 from benchrunner.policies import make_policy
-from benchrunner.records import KeyEntry, ModelEntry, Phase
+from benchrunner.records import KeyEntry, ModelEntry, Phase, Shard
 from benchrunner.simulator.plan import scaled_limits
 from benchrunner.store.history import model_samples
 from benchrunner.suites.base import Suite
@@ -114,15 +114,21 @@ def expected_shapes(
 def informed(world: PhaseWorld, speed: float) -> PhasePlan:
     """Return the plan with what the shapes say its shards expect, calls and seconds per call, and its stagger at speed.
     """
-    plan, shapes = world.plan, world.shapes
-    shards = []
-    for shard in plan.shards:
+    plan = world.plan
+    phase = replace(plan.phase, stagger_s=plan.phase.stagger_s / speed)
+    return replace(plan, phase=phase, shards=informed_shards(plan.shards, world.shapes))
+
+
+def informed_shards(shards: Sequence[Shard], shapes: Mapping[str, TrialShape]) -> tuple[Shard, ...]:
+    """Return the shards with what their trials' shapes say they expect: calls, and seconds per call."""
+    informed = []
+    for shard in shards:
         mine = [shapes[trial_id] for trial_id in shard.trial_ids]
         calls = sum(shape.calls for shape in mine)
         busy_s = sum(shape.busy_s for shape in mine)
-        shards.append(replace(shard, expected_calls=float(calls), expected_call_s=max(busy_s / calls, SHORTEST_CALL_S)))
-    phase = replace(plan.phase, stagger_s=plan.phase.stagger_s / speed)
-    return replace(plan, phase=phase, shards=tuple(shards))
+        call_s = max(busy_s / calls, SHORTEST_CALL_S)
+        informed.append(replace(shard, expected_calls=float(calls), expected_call_s=call_s))
+    return tuple(informed)
 
 
 def _simulated(config: Config, model: str) -> Expectation:
@@ -170,10 +176,30 @@ def forecast(
     calls_one_by_one: int = CALLS_ONE_BY_ONE,
 ) -> Forecast:
     """Return the forecast of a laid-out phase under the policy; more calls than `calls_one_by_one` are a flow."""
+    return play(world_of(config, plan, models, keys, shapes, policy=policy), calls_one_by_one=calls_one_by_one)
+
+
+def play(world: World, *, calls_one_by_one: int = CALLS_ONE_BY_ONE) -> Forecast:
+    """Return the forecast of a world, played call by call up to so many calls."""
+    if sum(shape.calls for shape in world.shapes.values()) > calls_one_by_one:
+        return play_flow(world)
+    return play_calls(world, VirtualConductor(world.shards, world.keys, world.policy))
+
+
+def world_of(
+    config: Config,
+    plan: PhasePlan,
+    models: Mapping[str, ModelEntry],
+    keys: Sequence[KeyEntry],
+    shapes: Mapping[str, TrialShape],
+    *,
+    policy: str,
+) -> World:
+    """Return a laid-out phase ready to be played under the policy."""
     phase = plan.phase
     used = {shard.provider for shard in plan.shards}
-    world = World(
-        shards=plan.shards,
+    return World(
+        shards=informed_shards(plan.shards, shapes),
         shapes=shapes,
         models=models,
         keys=tuple(key for key in keys if key.provider in used),
@@ -185,20 +211,14 @@ def forecast(
             batch_size=config.run.batch_size,
         ),
     )
-    if sum(shape.calls for shape in shapes.values()) > calls_one_by_one:
-        return play_flow(world)
-    return play_calls(world, VirtualConductor(world.shards, world.keys, world.policy))
 
 
-def forecast_at_launch(config: Config, plan: PhasePlan, suite: Suite, models: Mapping[str, ModelEntry]) -> float:
-    """Return the makespan to keep with a run that is about to start; `plan` and `models` at its speed."""
+def world_at_launch(config: Config, plan: PhasePlan, suite: Suite, models: Mapping[str, ModelEntry]) -> World:
+    """Return what a run that is about to start is expected to be; `plan` and `models` at its speed."""
     shapes, _ = expected_shapes(config, plan, suite, models, most_rehearsed=TRIALS_REHEARSED_AT_LAUNCH)
-    return forecast(
-        config,
-        plan,
-        models,
-        keys_at_speed(config),
-        shapes,
-        policy=plan.phase.policy,
-        calls_one_by_one=CALLS_ONE_BY_ONE_AT_LAUNCH,
-    ).makespan_s
+    return world_of(config, plan, models, keys_at_speed(config), shapes, policy=plan.phase.policy)
+
+
+def forecast_at_launch(world: World) -> float:
+    """Return the makespan to keep with the run."""
+    return play(world, calls_one_by_one=CALLS_ONE_BY_ONE_AT_LAUNCH).makespan_s

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from benchrunner.engine import events as ev
 from benchrunner.engine.books import KeySetup, KeyState, Rules, ShardState, WorkerState
 from benchrunner.errors import InvalidTransition
+from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s
 from benchrunner.policies.base import KeyView, Policy, ShardView
 from benchrunner.records import (
     Outcome,
@@ -36,11 +37,11 @@ from benchrunner.records import (
 SATURATED_WAIT_S = 0.02
 """A worker whose calls wait longer than this for a permit keeps its key busy: more dialogues would not help it."""
 
-SATURATED_SHARE, SATURATED_OVER_S = 0.8, 1.0
-"""So does one that sent this share of its key's rate in the last second: a window's first burst waits for nothing."""
+SATURATED_OVER_S = 1.0
+"""So does one that sent `SATURATED_SHARE` of its key's rate lately: a window's first burst waits for nothing."""
 
-SHARE_HOLD_S = 0.5
-"""How long a worker keeps to its fair share before its own waits may say that the key has room for more."""
+PRIOR_CALLS = 5.0
+"""So many of a model's calls in this run count as much as what history or the config expected of them."""
 
 DENIED_RETRY_S = 1.0
 
@@ -99,6 +100,7 @@ class RunState:
         self._stop: str = ""  # "" | "drain" | "now" | "kill" | "budget"
         self._stop_at_s = 0.0
         self._throttled_since_s: dict[str, float] = {}  # model -> its first refusal since its last good reply
+        self._took: dict[str, tuple[float, int]] = {}  # model -> seconds of its good calls in this run, and how many
         self._causes_told: set[tuple[str, str]] = set()
         self._held_up_since_s: float | None = None  # since when other runs' keys are all that could go on
         self._story: deque[str] = deque(maxlen=STORY_LENGTH)
@@ -112,15 +114,17 @@ class RunState:
 
     def expected_s(self, state: ShardState, *, keys: int = 1) -> float:
         """Return how long the shard's unfinished trials take on `keys` of its keys, latency and limits considered."""
-        trials = len(state.pending) + state.running
-        if not trials:
-            return 0.0
         shard = state.shard
-        calls_per_trial = shard.expected_calls / max(1, state.total)
         setup = self.keys.get(shard.key_id)
-        limit_per_s = setup.setup.rate_per_s if setup else float("inf")
-        rate_per_s = min(limit_per_s, min(shard.workers, trials) / max(shard.expected_call_s, 1e-3))
-        return max(trials * calls_per_trial / (rate_per_s * keys), calls_per_trial * shard.expected_call_s)
+        seconds, calls = self._took.get(shard.model, (0.0, 0))
+        return expected_shard_s(
+            shard,
+            len(state.pending) + state.running,
+            total=state.total,
+            limit_per_s=setup.setup.rate_per_s if setup else float("inf"),
+            call_s=(PRIOR_CALLS * shard.expected_call_s + seconds) / (PRIOR_CALLS + calls),
+            keys=keys,
+        )
 
     # --- the one mutating method ------------------------------------------------------------------------------------
 
@@ -173,6 +177,8 @@ class RunState:
         model = self.shards[self._worker(event).shard_id].shard.model
         if event.outcome is Outcome.OK:
             self._throttled_since_s.pop(model, None)
+            seconds, calls = self._took.get(model, (0.0, 0))
+            self._took[model] = seconds + event.latency_s, calls + 1
         elif event.outcome is Outcome.RATE_LIMITED:
             self._throttled_since_s.setdefault(model, now_s)
 
@@ -311,7 +317,7 @@ class RunState:
         worker = self._worker(event)
         state = self.shards[worker.shard_id]
         # A worker that we killed in a request it was to give up is nobody's crash; one that hung is.
-        if not worker.stopping or (worker.stopping == "stall" and worker.running):
+        if not event.blameless and (not worker.stopping or (worker.stopping == "stall" and worker.running)):
             self._count_crash(event, worker, state, now_s, at, out)
         if not worker.released:
             out.append(ev.Release(worker_id=worker.worker_id, reason=worker.stopping or "crash"))
@@ -441,6 +447,8 @@ class RunState:
                 self._tell_to_stop(self.workers[worker_id], "stall", out)
 
     def _grant(self, now_s: float, at: str, out: list[ev.Command]) -> bool:
+        if self._policy.managed and not self._any_room():
+            return False  # as at nearly every trial's end: there is nothing to choose
         choice = self._policy.choose(now_s=now_s, shards=self._shard_views(), keys=self._key_views(now_s))
         for grant in choice.grants:
             state = self.shards[grant.shard_id]
@@ -460,6 +468,14 @@ class RunState:
             self._set_status(state, "running", at, out)
             out.append(ev.StartWorker(worker_id=worker_id, shard_id=grant.shard_id, key_id=grant.key_id))
         return bool(choice.grants)
+
+    def _any_room(self) -> bool:
+        """Return whether any key could take one more lease, as far as its slots go."""
+        leases = dict.fromkeys(self.keys, 0)
+        for worker in self.workers.values():
+            if not worker.released:
+                leases[worker.key_id] += 1
+        return any(not key.setup.slots or leases[key_id] < key.setup.slots for key_id, key in self.keys.items())
 
     def _shard_views(self) -> tuple[ShardView, ...]:
         views = []

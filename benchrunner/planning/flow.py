@@ -27,6 +27,7 @@ from benchrunner.planning.forecast import (
     World,
     finish,
 )
+from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s
 from benchrunner.planning.trial_shapes import TrialShape
 from benchrunner.planning.windows import rate_per_s
 from benchrunner.policies.base import KeyView, ShardView
@@ -34,12 +35,6 @@ from benchrunner.records import KeyEntry, LimitKind, Shard
 
 REGRANT_S = 0.02
 """From a key's release to the next grant on it."""
-
-SATURATED_SHARE = 0.8
-"""A worker that uses this much of its key's rate keeps to its fair share of trials; as in engine/state.py."""
-
-SHARE_HOLD_S = 0.5
-"""How long a worker keeps to its fair share whatever it uses; as in engine/state.py."""
 
 HELD_BACK_SPEED = 0.98
 """A worker slower than this waits for permits; as `wait_s` tells engine/state.py."""
@@ -217,14 +212,13 @@ class _Flow:
         )
 
     def _expected_s(self, one: _ShardFlow) -> float:
-        shard, trials = one.shard, one.left
-        if not trials:
-            return 0.0
-        calls_per_trial = shard.expected_calls / len(shard.trial_ids)
-        per_s = min(
-            self._key_rate.get(shard.key_id, inf), min(shard.workers, trials) / max(shard.expected_call_s, 1e-3)
+        return expected_shard_s(
+            one.shard,
+            one.left,
+            total=len(one.shard.trial_ids),
+            limit_per_s=self._key_rate.get(one.shard.key_id, inf),
+            call_s=one.shard.expected_call_s,
         )
-        return max(trials * calls_per_trial / per_s, calls_per_trial * shard.expected_call_s)
 
     def _key_view(self, key: KeyEntry) -> KeyView:
         return KeyView(

@@ -8,8 +8,9 @@ import pytest
 from engine_play import Play, ended_trials, only, requeued_trials, shard_changes, words
 
 from benchrunner.engine import events as ev
-from benchrunner.engine.state import DENIED_RETRY_S, SATURATED_WAIT_S, SHARE_HOLD_S
+from benchrunner.engine.state import DENIED_RETRY_S, SATURATED_WAIT_S
 from benchrunner.errors import InvalidTransition
+from benchrunner.planning.shard_time import SHARE_HOLD_S
 from benchrunner.policies.base import Choice, KeyView, ShardView
 from benchrunner.policies.pool import Pool
 from benchrunner.records import Outcome, RunStatus
@@ -220,11 +221,11 @@ def test_policy_that_does_not_join_leaves_no_trial_for_joiners() -> None:
 
 @pytest.mark.parametrize(
     ("waits_s", "share"),
-    [([], 8), ([SATURATED_WAIT_S / 2], 8), ([SATURATED_WAIT_S * 2], 4), ([0.0] * 8, 4), ([0.0] * 7, 8)],
-    ids=["no call yet", "no wait", "calls wait", "key full without a wait", "key nearly full"],
+    [([], 8), ([SATURATED_WAIT_S / 2], 8), ([SATURATED_WAIT_S * 2], 4), ([0.0] * 5, 4), ([0.0] * 4, 8)],
+    ids=["no call yet", "no wait", "calls wait", "half the key used without a wait", "less of it used"],
 )
 def test_fair_share_gives_way_where_the_key_has_room(waits_s: list[float], share: int) -> None:
-    """A worker may take more than its share unless its calls wait for permits or fill most of its key's rate."""
+    """A worker may take more than its share unless its calls wait for permits or use half of its key's rate."""
     # Given a worker on its share of eight trials, with another key that may yet join
     play = Play(
         shards=[make_shard(trials=8, workers=30)],
@@ -274,10 +275,30 @@ def test_expected_time_is_bound_by_the_limit_or_by_the_latency() -> None:
     # Given 100 trials of ten calls, one second a call, on a key of ten requests a second
     many = Play(shards=[make_shard(trials=100, workers=30)]).state
     few = Play(shards=[make_shard(trials=100, workers=2)]).state
-    # Then thirty dialogues are bound by the key, two by their own latency
-    assert many.expected_s(many.shards["s0"]) == 100.0
+    # Then thirty dialogues are bound by the key (and the last reply comes a second after), two by their own latency
+    assert many.expected_s(many.shards["s0"]) == 101.0
     assert few.expected_s(few.shards["s0"]) == 500.0
-    assert many.expected_s(many.shards["s0"], keys=2) == 50.0
+    assert many.expected_s(many.shards["s0"], keys=2) == 51.0
+
+
+def test_expected_time_learns_from_the_run_s_own_calls() -> None:
+    """Of two models with equally many calls the one that turns out slower is the longer, whatever was expected."""
+    # Given two shards of two models, of which as much is expected
+    play = Play(
+        shards=[make_shard("s0", model="slow", trials=10), make_shard("s1", model="fast", trials=10, position=1)],
+        keys=[make_key("key0"), make_key("key1")],
+    )
+    play.tick()
+    state = play.state
+    before = [state.expected_s(state.shards[shard_id]) for shard_id in ("s0", "s1")]
+    # When the calls of one take three seconds, those of the other a tenth
+    for worker_id, latency_s in (("w000", 3.0), ("w001", 0.1)):
+        for _ in range(20):
+            play.feed(ev.CallFinished(worker_id=worker_id, outcome=Outcome.OK, latency_s=latency_s))
+    # Then so does what is expected of them
+    after = [state.expected_s(state.shards[shard_id]) for shard_id in ("s0", "s1")]
+    assert before[0] == before[1]
+    assert after[0] > before[0] > after[1]
 
 
 def test_expected_time_of_the_last_trials_is_at_least_one_dialogue() -> None:
