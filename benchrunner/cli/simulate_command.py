@@ -32,7 +32,6 @@ def command(port: int, faults: tuple[str, ...], config_path: Path) -> None:
     from benchrunner.config.injected import with_faults
     from benchrunner.config.load import load_config
     from benchrunner.engine.backend import simulator_plan
-    from benchrunner.engine.local import wait_any
     from benchrunner.engine.signals import StopSignals
     from benchrunner.simulator.start import start_simulator
 
@@ -44,5 +43,5 @@ def command(port: int, faults: tuple[str, ...], config_path: Path) -> None:
     with StopSignals().installed() as signals, start_simulator(plan, port=port) as running:
         click.echo(f"SIMULATED provider: OpenAI routes at {running.base_url}, Azure routes at {running.origin}")
         click.echo(f"keys: {', '.join(secrets)} (each is its own secret); Ctrl-C ends it")
-        while signals.first is None and running.alive():
-            wait_any([signals.waker], 1.0)
+        while running.alive() and not signals.wait_s(1.0):
+            pass

@@ -13,7 +13,7 @@ Runs in the worker's dialogue threads; each thread has its own provider connecti
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -27,6 +27,9 @@ from benchrunner.records import CallResult, ChatReply, ChatRequest, Outcome
 
 LEAD_S = 0.03
 """How long before its instant a call opens its connection and has its `sent` row committed."""
+
+WARM_FOR_S = 0.5
+"""How long an opened connection is taken for open without a look at it."""
 
 RECORD_DEADLINE_S = 120.0
 """How long a call waits for its `sent` row; a database locked that long ends the trial, not the request."""
@@ -111,16 +114,17 @@ class Caller:
         provider: ChatProvider,
         gate: Gate,
         clock: WallClock,
-        tell: Callable[[Message], None],
+        tell: Callable[[Sequence[Message]], None],
         next_ref: Callable[[], int],
         recorded: Callable[[int, float], bool],
         stopped: Callable[[float], bool],
     ) -> None:
-        """`tell` reaches the supervisor; `recorded(ref, deadline_s)` waits for Recorded; `stopped(s)` sleeps `s`
-        seconds or until the worker is to stop at once, and says whether it is.
+        """`tell` reaches the supervisor in one packet; `recorded(ref, deadline_s)` waits for Recorded; `stopped(s)`
+        sleeps `s` seconds or until the worker is to stop at once, and says whether it is.
         """
         self._begin, self._provider, self._gate, self._clock = begin, provider, gate, clock
         self._tell, self._next_ref, self._recorded, self._stopped = tell, next_ref, recorded, stopped
+        self._untold: list[Message] = []
         self._completion_tokens = 200.0  # running mean of what this model answers
         self._deployment = 0
 
@@ -130,7 +134,11 @@ class Caller:
         """Return the model's reply to `request`.
 
         Raises TrialLost when infrastructure ends the trial, HandBack when the worker is to stop.
+
+        How the last attempt ended is told with what comes next, the trial's end or the next request: see `untold`.
         """
+        if self._untold:
+            self._tell(self.untold())  # now, not with the request: that may wait long for its permit
         patience = Patience()
         attempt, pause_before_s = 0, 0.0
         while True:
@@ -163,7 +171,7 @@ class Caller:
                 case Outcome.AUTH | Outcome.QUOTA:
                     park_s = result.retry_after_s if result.retry_after_s is not None else float("inf")
                     # JSON knows no infinity; a century serves.
-                    self._tell(KeyRefused(kind=result.outcome, detail=result.detail, park_s=min(park_s, 3e9)))
+                    self._say(KeyRefused(kind=result.outcome, detail=result.detail, park_s=min(park_s, 3e9)))
                     raise HandBack
                 case Outcome.BAD_REQUEST:
                     raise TrialLost("bad_request", result.detail)
@@ -173,6 +181,12 @@ class Caller:
                         raise TrialLost(_transient_cause(result), result.detail)
                     pause_before_s = max(backoff_s(patience.tries, rng), result.retry_after_s or 0.0)
                     budget.spend(pause_before_s)
+
+    def untold(self) -> list[Message]:
+        """Return what the supervisor has not been told yet; the caller tells it. A packet of its own costs two wakings.
+        """
+        untold, self._untold = self._untold, []
+        return untold
 
     def _bear_throttle(self, result: CallResult, patience: Patience) -> None:
         now_s = self._clock.now_s()
@@ -193,14 +207,18 @@ class Caller:
         asked_s = self._clock.now_s()
 
         announced = False
+        warmed_s = -WARM_FOR_S
 
         def prepare() -> None:
-            nonlocal announced
-            self._provider.warm()
+            nonlocal announced, warmed_s
+            # A permit taken anew is often due milliseconds later: nothing has happened to the connection by then.
+            if self._clock.now_s() - warmed_s >= WARM_FOR_S:
+                self._provider.warm()
+                warmed_s = self._clock.now_s()
             if announced:
                 return
             announced = True
-            self._tell(
+            self._say(
                 Sending(
                     ref=ref,
                     trial_id=trial_id,
@@ -219,7 +237,7 @@ class Caller:
             granted = self._gate.wait(estimate, prepare, self._stopped)
         except HandBack:
             if announced:
-                self._tell(Withdrawn(ref=ref))
+                self._say(Withdrawn(ref=ref))
             raise
         result = self._provider.send(
             request,
@@ -237,10 +255,10 @@ class Caller:
         elif result.outcome is Outcome.OK:
             self._gate.succeeded(granted)
         for change in granted.cap_changes:
-            self._tell(CapMoved(domain=change.label, detail=change.detail))
+            self._untold.append(CapMoved(domain=change.label, detail=change.detail))
         reply = result.reply
         sent_epoch_s = self._clock.epoch_s() - (self._clock.now_s() - granted.sent_mono_s)
-        self._tell(
+        self._untold.append(
             CallEnded(
                 ref=ref,
                 outcome=result.outcome,
@@ -259,7 +277,12 @@ class Caller:
                 paused_for_s=pause_s,
             )
         )
+        if result.outcome is not Outcome.OK:
+            self._tell(self.untold())  # another attempt may be a long way off
         return result
+
+    def _say(self, message: Message) -> None:
+        self._tell([*self.untold(), message])
 
     def _account(self, granted: Pass, result: CallResult, estimate: int) -> None:
         reply = result.reply

@@ -30,12 +30,15 @@ def deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def named_context() -> Any:
-    """Return the multiprocess context of a run; its server is starting, its imports under way, when this returns."""
+def named_context(*preload: str) -> Any:
+    """Return the multiprocess context of a run; its server is starting, its imports under way, when this returns.
+
+    `preload`: modules that the run's workers need besides.
+    """
     if "forkserver" not in multiprocess.get_all_start_methods():
         return multiprocess.get_context("spawn")
     context = multiprocess.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOAD))
+    context.set_forkserver_preload([*PRELOAD, *preload])
     from multiprocess import forkserver, resource_tracker
 
     # First and outside: starting the tracker unblocks both signals, and the server would begin with them open.

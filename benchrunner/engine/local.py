@@ -9,15 +9,17 @@ The entry point is a top-level function and everything after it is orjson bytes:
 from __future__ import annotations
 
 import contextlib
+import select
+import selectors
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
-from multiprocess import connection as mp_connection
 
 from benchrunner.clock import SystemClock
 from benchrunner.engine import messages as ms
+from benchrunner.engine.crew import CrewWorker
 from benchrunner.engine.forking import deaf_children
 from benchrunner.errors import EngineError
 
@@ -34,12 +36,33 @@ class LocalWorker:
     process: Any
     pipe: Any
     itself: psutil.Process | None  # the very process, not a later one with its pid; None: it was gone at once
+    _inbox: select.poll = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Watch the pipe; Connection.poll makes a selector anew each time it is asked, once per message."""
+        self._inbox = select.poll()
+        self._inbox.register(self.pipe.fileno(), select.POLLIN)
 
     @property
     def pid(self) -> int:
         """Return the process id."""
         pid: int = self.process.pid
         return pid
+
+    @property
+    def sentinel(self) -> Any:
+        """Return what becomes ready when the process ends."""
+        return self.process.sentinel
+
+    @property
+    def token(self) -> str:
+        """Return "": its process is named by its id."""
+        return ""
+
+    @property
+    def blameless(self) -> bool:
+        """Return False: whatever ends a process of this machine may have been its own doing."""
+        return False
 
     def started_s(self) -> float:
         """Return when the process began, as psutil tells it: what tells it from a later one with its pid."""
@@ -57,7 +80,7 @@ class LocalWorker:
         """Return what can be read without blocking. An ended worker gives []."""
         messages: list[ms.Message] = []
         try:
-            while self.pipe.poll():
+            while self._inbox.poll(0):
                 messages += ms.decode(self.pipe.recv_bytes())
         except (EOFError, ConnectionError):
             pass  # the sentinel reports the end, once everything said before it was read
@@ -140,7 +163,7 @@ class LocalPool:
             itself = None
         return LocalWorker(process=process, pipe=ours, itself=itself)
 
-    def take(self) -> LocalWorker:
+    def take(self, provider: str) -> LocalWorker:
         """Return a worker that waits for its Begin: a spare one if it still lives, else a new one."""
         while self._spares:
             spare = self._spares.pop(0)
@@ -149,8 +172,9 @@ class LocalPool:
             spare.close()
         return self._fork()
 
-    def put_back(self, worker: LocalWorker) -> None:
+    def put_back(self, worker: CrewWorker) -> None:
         """Take back a worker that was not sent anything."""
+        assert isinstance(worker, LocalWorker)
         self._spares.insert(0, worker)
 
     def close(self) -> None:
@@ -163,7 +187,25 @@ class LocalPool:
         self._spares.clear()
 
 
-def wait_any(waitables: Sequence[Any], timeout_s: float | None) -> list[Any]:
-    """Return those of pipes, sentinels and sockets that are ready, within `timeout_s` (None: for ever)."""
-    ready: list[Any] = mp_connection.wait(list(waitables), timeout_s)
-    return ready
+class WaitList:
+    """Pipes, sentinels and sockets that are waited for turn after turn: registered once, not at every wait."""
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._selector = selectors.DefaultSelector()
+
+    def add(self, waitable: Any) -> None:
+        """Wait for this one too, from now on."""
+        self._selector.register(waitable, selectors.EVENT_READ)
+
+    def drop(self, waitable: Any) -> None:
+        """Wait for it no longer; to be called while it is still open."""
+        self._selector.unregister(waitable)
+
+    def wait(self, timeout_s: float) -> list[Any]:
+        """Return those that are ready, within `timeout_s`."""
+        return [key.fileobj for key, _ in self._selector.select(timeout_s)]
+
+    def close(self) -> None:
+        """Hold nothing any more."""
+        self._selector.close()

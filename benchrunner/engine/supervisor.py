@@ -14,15 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from benchrunner.clock import SystemClock
 from benchrunner.engine import events as ev
 from benchrunner.engine import messages as ms
 from benchrunner.engine.books import KeySetup, Rules
-from benchrunner.engine.leases import Holder, LeaseDesk
+from benchrunner.engine.crew import CrewPool, CrewWorker, Desk
+from benchrunner.engine.leases import Holder
 from benchrunner.engine.live import LiveFigures, ProgressView
-from benchrunner.engine.local import LocalPool, LocalWorker, wait_any
+from benchrunner.engine.local import WaitList
 from benchrunner.engine.signals import StopSignals
 from benchrunner.engine.state import RunState
 from benchrunner.errors import RegistryError, StoreError, StoreLost
@@ -54,6 +55,11 @@ T = TypeVar("T")
 
 TICK_S = 0.05
 """How often deadlines and the policy are looked at when nothing happens."""
+
+GATHER_S = 0.003
+"""How long a call that wants to leave waits for others to be committed with it. A window that opens lets a burst go,
+and each of its calls is announced some `LEAD_S` ahead, so that none leaves later for this.
+"""
 
 VIEW_EVERY_S = 0.25
 FLUSH_EVERY_S = 0.2
@@ -94,7 +100,7 @@ class RunPlan:
 class Hand:
     """A worker at work: its process, its lease, and the numbers of its calls."""
 
-    worker: LocalWorker
+    worker: CrewWorker
     lease: Lease
     shard: Shard
     calls: dict[int, int] = field(default_factory=dict)  # the worker's ref -> call_id
@@ -109,8 +115,8 @@ class Supervisor:
         *,
         plan: RunPlan,
         writer: RunWriter,
-        desk: LeaseDesk,
-        pool: LocalPool,
+        desk: Desk,
+        pool: CrewPool,
         view: ProgressView,
         figures: LiveFigures,
         clock: SystemClock,
@@ -136,6 +142,10 @@ class Supervisor:
         self._signals_seen = 0
         self._store_down_s: float | None = None  # since when runs.db refuses writes
         self._told: set[str] = set()  # what was said and need not be said again
+        self._waits = WaitList()
+        self._pipes: dict[int, str] = {}  # id of a worker's pipe -> the worker
+        self._sentinels: dict[Any, str] = {}
+        self._registry_sentinel: Any = None
 
     def run(self) -> ev.End:
         """Return how the run ended; every worker has ended and every fact is committed by then.
@@ -143,6 +153,8 @@ class Supervisor:
         Raises StoreLost when runs.db goes on refusing writes, RegistryError when no Manager can be kept; the workers
         are ended then too.
         """
+        self._waits.add(self._signals.waker)
+        self._watch_registry()
         try:
             self._tell(ev.Tick())
             while self.state.ended is None:
@@ -161,31 +173,60 @@ class Supervisor:
     # --- one turn of the loop ---------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        by_pipe = {id(hand.worker.pipe): (wid, hand) for wid, hand in self._hands.items()}
-        sentinels = {hand.worker.process.sentinel: (wid, hand) for wid, hand in self._hands.items()}
-        pipes = [hand.worker.pipe for _, hand in by_pipe.values()]
-        dead: list[tuple[str, Hand]] = []
-        for ready in wait_any([self._signals.waker, self._desk.sentinel, *pipes, *sentinels], TICK_S):
-            if ready == self._desk.sentinel:
-                self._revive_registry()
-            elif id(ready) in by_pipe:
-                worker_id, hand = by_pipe[id(ready)]
-                self._hear(worker_id, hand)
-            elif ready in sentinels:
-                dead.append(sentinels[ready])
-        for worker_id, hand in dead:
-            self._mourn(worker_id, hand)
+        self._listen(TICK_S)
+        if self._awaited:
+            self._clock.sleep_s(GATHER_S)
+            self._listen(0.0)
         self._mind_signals()
         now_s = self._clock.now_s()
         if now_s - self._ticked_s >= TICK_S:
             self._ticked_s = now_s
             self._tell(ev.Tick())
-        awaited = any(hand.unrecorded for hand in self._hands.values()) and self._store_down_s is None
         every_s = FLUSH_EVERY_S if self._store_down_s is None else STORE_RETRY_S
-        if awaited or (self._buffer and now_s - self._flushed_s >= every_s):
+        if self._awaited or (self._buffer and now_s - self._flushed_s >= every_s):
             self._flush()
         if now_s - self._viewed_s >= VIEW_EVERY_S:
             self._show(now_s)
+
+    @property
+    def _awaited(self) -> bool:
+        """Return whether a call waits for its row to be committed, and runs.db takes rows."""
+        return self._store_down_s is None and any(hand.unrecorded for hand in self._hands.values())
+
+    def _listen(self, timeout_s: float) -> None:
+        """Take in what workers say, and who died, once something happens or `timeout_s` is over."""
+        dead: list[str] = []
+        for ready in self._waits.wait(timeout_s):
+            if ready == self._registry_sentinel:
+                self._revive_registry()
+            elif (worker_id := self._pipes.get(id(ready))) is not None:
+                self._hear(worker_id, self._hands[worker_id])
+            elif (worker_id := self._sentinels.get(ready)) is not None:
+                dead.append(worker_id)
+        for worker_id in dead:
+            self._mourn(worker_id, self._hands[worker_id])
+
+    def _watch_registry(self) -> None:
+        """Wait for the end of the Manager that is there now, not for one that was."""
+        if self._registry_sentinel is not None:
+            self._waits.drop(self._registry_sentinel)
+        self._registry_sentinel = self._desk.sentinel
+        self._waits.add(self._registry_sentinel)
+
+    def _employ(self, worker_id: str, hand: Hand) -> None:
+        self._hands[worker_id] = hand
+        pipe, sentinel = hand.worker.pipe, hand.worker.sentinel
+        self._pipes[id(pipe)] = self._sentinels[sentinel] = worker_id
+        self._waits.add(pipe)
+        self._waits.add(sentinel)
+
+    def _dismiss(self, worker_id: str) -> Hand:
+        hand = self._hands.pop(worker_id)
+        pipe, sentinel = hand.worker.pipe, hand.worker.sentinel
+        del self._pipes[id(pipe)], self._sentinels[sentinel]
+        self._waits.drop(pipe)
+        self._waits.drop(sentinel)
+        return hand
 
     def _mind_signals(self) -> None:
         self._signals.drain_waker()
@@ -257,7 +298,8 @@ class Supervisor:
                 backoff_s=message.backoff_s,
             )
         )
-        self._figures.sent(hand.lease.key_id, self._clock.now_s())
+        now_s = self._clock.now_s()
+        self._figures.sent(hand.lease.key_id, now_s, trial_id=message.trial_id, turn=message.turn)
         self._tell(ev.CallLeaves(worker_id=worker_id, wait_window_s=message.wait_window_s))
 
     def _note_call(self, worker_id: str, hand: Hand, message: ms.CallEnded) -> None:
@@ -277,32 +319,36 @@ class Supervisor:
                 retry_after_s=message.retry_after_s,
             )
         )
-        self._figures.ended(hand.lease.key_id, message, self._clock.now_s())
+        self._figures.ended(hand.lease.key_id, message, self._clock.now_s(), model=hand.lease.model)
         if message.paused_domain:
             detail = f"{message.outcome}: {message.detail}" if message.detail else str(message.outcome)
             self._key_event(message.paused_domain, "pause", detail, is_domain=True)
         self._tell(ev.CallFinished(worker_id=worker_id, outcome=message.outcome, latency_s=message.latency_s))
 
     def _key_event(self, subject: str, kind: str, detail: str, *, is_domain: bool = False) -> None:
-        self._buffer.append(
-            KeyEvent(
-                run_id=self._plan.run_id,
-                subject=subject,
-                is_domain=is_domain,
-                at=self._clock.utc(),
-                kind=kind,
-                detail=detail,
-            )
+        event = KeyEvent(
+            run_id=self._plan.run_id,
+            subject=subject,
+            is_domain=is_domain,
+            at=self._clock.utc(),
+            kind=kind,
+            detail=detail,
         )
+        self._buffer.append(event)
+        self._figures.note(event)
 
     def _mourn(self, worker_id: str, hand: Hand) -> None:
         """Read a dead worker's last words, then tell of its death."""
         self._hear(worker_id, hand)
+        self._dismiss(worker_id)
         hand.worker.close()
-        del self._hands[worker_id]
         code = hand.worker.exit_code()
         self._departed[worker_id] = hand
-        self._tell(ev.WorkerExited(worker_id=worker_id, exit_code=code if code is not None else -1))
+        self._tell(
+            ev.WorkerExited(
+                worker_id=worker_id, exit_code=code if code is not None else -1, blameless=hand.worker.blameless
+            )
+        )
         del self._departed[worker_id]
 
     # --- events in, commands out ------------------------------------------------------------------------------------
@@ -321,6 +367,7 @@ class Supervisor:
         match command:
             case ev.Keep():
                 self._buffer.append(command.event)
+                self._figures.note(command.event)
             case ev.Assign():
                 self._assign(command)
             case ev.StartWorker():
@@ -345,20 +392,21 @@ class Supervisor:
 
     def _start(self, command: ev.StartWorker) -> None:
         plan, shard, key = self._plan, self._shards[command.shard_id], self._plan.keys[command.key_id]
-        worker = self._pool.take()
+        worker = self._pool.take(shard.provider)
         holder = Holder(
             name=self._holder_name(shard.shard_id, command.worker_id),
             model=shard.model,
             shard_id=shard.shard_id,
             pid=worker.pid,
             pid_started_s=worker.started_s(),
+            token=worker.token,
         )
         lease = self._with_registry(lambda: self._desk.lease(key.key_id, holder))
         if isinstance(lease, HeldBy):
             self._pool.put_back(worker)
             self._tell(ev.LeaseDenied(worker_id=command.worker_id, by=lease.note))
             return
-        self._hands[command.worker_id] = Hand(worker=worker, lease=lease, shard=shard)
+        self._employ(command.worker_id, Hand(worker=worker, lease=lease, shard=shard))
         managed = plan.policy.managed
         worker.send(
             [
@@ -435,7 +483,7 @@ class Supervisor:
 
     def _revive_registry(self) -> None:
         """Start a new Manager and lease to every live worker anew: a registry that is gone guards nothing."""
-        self._view.line("the leases' Manager, or the server it was forked from, died; a new one takes over")
+        self._view.line(self._desk.obituary)
         pids = {hand.lease.fence: hand for hand in self._hands.values()}
         for old, new in self._desk.revive():
             hand = pids.get(old.fence)
@@ -443,6 +491,7 @@ class Supervisor:
             self._note_grant(new, hand.worker.pid if hand is not None else 0)
             if hand is not None:
                 hand.lease = new
+        self._watch_registry()
 
     def _refuse(self, command: ev.RefuseKey) -> None:
         if command.kind is Outcome.AUTH:
@@ -495,11 +544,15 @@ class Supervisor:
         for hand in self._hands.values():
             hand.worker.kill()
         deadline_s = self._clock.now_s() + END_WAIT_S
+        waits = WaitList()
+        for sentinel in self._sentinels:
+            waits.add(sentinel)
         while self._hands and self._clock.now_s() < deadline_s:
-            sentinels = {hand.worker.process.sentinel: wid for wid, hand in self._hands.items()}
-            for ready in wait_any(list(sentinels), END_WAIT_S):
-                hand = self._hands.pop(sentinels[ready])
-                hand.worker.close()
+            for ready in waits.wait(END_WAIT_S):
+                waits.drop(ready)
+                self._hands.pop(self._sentinels[ready]).worker.close()
+        waits.close()
+        self._waits.close()
 
 
 def key_setup(key: Key) -> KeySetup:

@@ -18,11 +18,12 @@ import random
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from benchrunner.clock import SystemClock
+from benchrunner.clock import Clock, SystemClock
 from benchrunner.engine import messages as ms
 from benchrunner.engine.calls import Caller, Gate, HandBack, TimeBudget, TrialLost
 from benchrunner.engine.gates import PaceGate, PermitGate
@@ -41,30 +42,82 @@ def run_worker(pipe: Any) -> None:
     """Serve until told to stop. The process entry point; `pipe` is its end of a multiprocess connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    serve_lease(pipe, open_gate=open_local_gate, leave=os._exit)
+
+
+def serve_lease(
+    pipe: Pipe,
+    *,
+    open_gate: Callable[[ms.Begin, Clock], OpenGate],
+    leave: Callable[[int], None],
+    tasks_file: str = "",
+) -> None:
+    """Serve one lease, from Begin to the end, and tell `leave` how it went, perhaps more than once: the first counts.
+
+    `tasks_file`: where the suite's task file stands here, if not where Begin says.
+    """
     worker: Worker | None = None
     try:
         first = ms.decode(pipe.recv_bytes())
-        if not isinstance(first[0], ms.Begin):
-            return  # a spare that was never needed is told so by a Stop
-        worker = Worker(first[0], pipe)
-        worker.serve(first[1:])
+        begin = first[0]
+        if isinstance(begin, ms.Begin):  # a spare that was never needed is told so by a Stop
+            if tasks_file:
+                begin = replace(begin, tasks_file=tasks_file)
+            worker = Worker(begin, pipe, open_gate=open_gate, leave=leave)
+            worker.serve(first[1:])
     except (EOFError, ConnectionError):
         # The supervisor died. Threads may sit in a socket for minutes, so leave without them.
         if worker is not None:
             worker.abandon()
-        os._exit(ORPHANED)
+        leave(ORPHANED)
     except Exception:  # noqa: BLE001 - the worker's catch-all: the supervisor must hear of a bug and decide
         pipe.send_bytes(ms.encode([ms.WorkerFailed(detail=traceback.format_exc(limit=8))]))
-        os._exit(FAILED)
-    os._exit(0)
+        leave(FAILED)
+    leave(0)
+
+
+class Pipe(Protocol):
+    """A worker's way to its supervisor: whole packets, in order."""
+
+    def send_bytes(self, packet: bytes) -> None:
+        """Hand one packet over."""
+        ...
+
+    def recv_bytes(self) -> bytes:
+        """Return the next packet, when there is one. Raises EOFError once there can be none."""
+        ...
+
+
+OpenGate = tuple[Gate, Callable[[], None]]
+"""A gate, and what closes it once every dialogue has ended."""
+
+
+def open_local_gate(begin: ms.Begin, clock: Clock) -> OpenGate:
+    """Return a gate over this machine's windows, or the shard's own pace where nobody manages the keys."""
+    if not begin.windows_path:
+        return PaceGate(begin.pace_qps, clock), _close_nothing
+    windows = SharedWindows(Path(begin.windows_path), clock)
+    windows.register(begin.domains)
+    return PermitGate(windows, begin.domains, clock), windows.close
+
+
+def _close_nothing() -> None:
+    """Close a gate that holds nothing."""
 
 
 class Worker:
     """The threads of one worker and what they share."""
 
-    def __init__(self, begin: ms.Begin, pipe: Any) -> None:
-        """Set up for `begin`; threads start with the first orders."""
-        self._begin, self._pipe = begin, pipe
+    def __init__(
+        self,
+        begin: ms.Begin,
+        pipe: Pipe,
+        *,
+        open_gate: Callable[[ms.Begin, Clock], OpenGate] = open_local_gate,
+        leave: Callable[[int], None] = os._exit,
+    ) -> None:
+        """Set up for `begin`; threads start with the first orders. `leave(code)` ends the process, or this worker."""
+        self._begin, self._pipe, self._leave = begin, pipe, leave
         self._clock = SystemClock()
         self._write = threading.Lock()  # keeps packets whole: one writer at a time on the pipe
         self._inbox: queue.SimpleQueue[ms.Order | None] = queue.SimpleQueue()
@@ -76,18 +129,11 @@ class Worker:
         self._load = 0  # trials handed in and not yet ended; read and changed under `_write`
         self._suite: Suite = load_suite(begin.suite, begin.tasks_file or None)
         self._provider = HttpChatProvider(begin.provider, clock=self._clock)
-        self._windows: SharedWindows | None = None
-        self._gate: Gate
-        if begin.windows_path:
-            self._windows = SharedWindows(Path(begin.windows_path), self._clock)
-            self._windows.register(begin.domains)
-            self._gate = PermitGate(self._windows, begin.domains, self._clock)
-        else:
-            self._gate = PaceGate(begin.pace_qps, self._clock)
+        self._gate, self._close_gate = open_gate(begin, self._clock)
 
     def serve(self, first: list[ms.Message]) -> None:
         """Read messages until Stop has been said and every running trial has ended."""
-        self._tell(ms.Ready(pid=os.getpid()))
+        self._tell([ms.Ready(pid=os.getpid())])
         messages = first
         while True:
             for message in messages:
@@ -118,9 +164,8 @@ class Worker:
         for thread in self._threads:
             thread.join()
         self._provider.close()
-        if self._windows is not None:
-            self._windows.close()
-        os._exit(0)
+        self._close_gate()
+        self._leave(0)
 
     def abandon(self) -> None:
         """Make running dialogues stop before their next call. The supervisor is gone; nobody hears of it."""
@@ -157,10 +202,10 @@ class Worker:
             while (order := self._inbox.get()) is not None:
                 self._run(order, caller)
         except (EOFError, ConnectionError, OSError):
-            os._exit(ORPHANED)
+            self._leave(ORPHANED)
         except Exception:  # noqa: BLE001 - a bug in a thread ends the worker: a silent one would hang the shard
-            self._tell(ms.WorkerFailed(detail=traceback.format_exc(limit=8)))
-            os._exit(FAILED)
+            self._tell([*caller.untold(), ms.WorkerFailed(detail=traceback.format_exc(limit=8))])
+            self._leave(FAILED)
 
     def _register(self, acknowledged: queue.SimpleQueue[int]) -> Callable[[], int]:
         def next_ref() -> int:
@@ -233,10 +278,10 @@ class Worker:
             dialogue.close()
         with self._write:
             self._load -= 1
-        self._tell(ended)
+        self._tell([*caller.untold(), ended])
 
-    def _tell(self, message: ms.Message) -> None:
-        packet = ms.encode([message])
+    def _tell(self, messages: Sequence[ms.Message]) -> None:
+        packet = ms.encode(messages)
         with self._write:
             self._pipe.send_bytes(packet)
 

@@ -14,7 +14,7 @@ import ipaddress
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,6 +51,8 @@ class Place:
     connect_timeout_s: float
     proxies: dict[str, str]
     verify: bool | str
+    # url -> the request as requests prepares it, without its call's headers and body: preparing costs more than sending
+    prepared: dict[str, requests.PreparedRequest] = field(default_factory=dict, compare=False)
 
 
 def find_way(base_url: str, connect_timeout_s: float) -> Place:
@@ -150,11 +152,17 @@ class Line:
     def _request(self, url: str) -> requests.PreparedRequest:
         request = self._prepared.get(url)
         if request is None:
+            request = self._prepared[url] = self._template(url).copy()
+        return request
+
+    def _template(self, url: str) -> requests.PreparedRequest:
+        request = self._place.prepared.get(url)
+        if request is None:
             headers = {"Content-Type": "application/json", "Accept": "application/json"}
             # No compression: replies are a few kB, and inflating costs more than it saves.
             headers |= {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-            request = requests.Request("POST", url, headers=headers).prepare()
-            self._prepared[url] = request
+            # Two threads may both get here; they make the same.
+            request = self._place.prepared[url] = requests.Request("POST", url, headers=headers).prepare()
         return request
 
     def close(self) -> None:

@@ -7,11 +7,21 @@ docs/database.md. No step is ever edited, renamed or removed.
 from __future__ import annotations
 
 import sqlite3
+import sys
 
-from sqlite_utils.db import Database
-from sqlite_utils.migrations import Migrations
+from benchrunner.store.schema import M001_INITIAL, M002_FORECAST, M003_BOUNDS, M004_NIGHTS, MIGRATION_SET
 
-from benchrunner.store.schema import M001_INITIAL, M002_FORECAST, M003_BOUNDS, MIGRATION_SET
+# sqlite-utils imports pandas and numpy where they are installed, to insert their types; that takes half a second, and
+# nothing here has such a type. None in sys.modules makes an import fail as if there were no such package.
+_UNWANTED = [name for name in ("pandas", "numpy") if name not in sys.modules]
+for _name in _UNWANTED:
+    sys.modules[_name] = None  # type: ignore[assignment]
+try:
+    from sqlite_utils.db import Database
+    from sqlite_utils.migrations import Migrations
+finally:
+    for _name in _UNWANTED:
+        del sys.modules[_name]
 
 migrations = Migrations(MIGRATION_SET)
 
@@ -34,6 +44,13 @@ def m002_forecast(db: Database) -> None:
 def m003_bounds(db: Database) -> None:
     """Show with each rate what it could be at worst and at best."""
     for statement in M003_BOUNDS:
+        db.conn.execute(statement)
+
+
+@migrations()
+def m004_nights(db: Database) -> None:
+    """Keep a row for each night of `benchrunner nightly`."""
+    for statement in M004_NIGHTS:
         db.conn.execute(statement)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -69,9 +69,9 @@ class Bench:
             stopped=self.stopped,
         )
 
-    def tell(self, message: Message) -> None:
-        self.told.append(message)
-        self.story.append(type(message).__name__)
+    def tell(self, messages: Sequence[Message]) -> None:
+        self.told.extend(messages)
+        self.story.extend(type(message).__name__ for message in messages)
 
     def recorded(self, ref: int, deadline_s: float) -> bool:
         self.story.append(f"recorded {ref} before {len(self.gate.passed)} passed")
@@ -82,7 +82,10 @@ class Bench:
         return self.clock.now_s() >= self.stop_at_s
 
     def call(self, *, turn: int = 0, request: ChatRequest = REQUEST, seed: int = 7) -> ChatReply:
-        return self.caller.call(request, trial_id="t0", turn=turn, budget=self.budget, rng=random.Random(seed))
+        try:
+            return self.caller.call(request, trial_id="t0", turn=turn, budget=self.budget, rng=random.Random(seed))
+        finally:
+            self.tell(self.caller.untold())
 
     def lost(self) -> TrialLost:
         with pytest.raises(TrialLost) as raised:
