@@ -5,7 +5,7 @@ A terminal gets colour, everything else (a pipe, a log, NO_COLOR) plain text of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -18,16 +18,21 @@ from benchrunner.reporting.summary import Cell, ConditionSummary, RunSummary, ce
 from benchrunner.reporting.wording import backend_mark, count_text, duration_text, printable
 from benchrunner.store.answers import RunRow
 
-WIDE = 100
-"""From this many columns on the runs list also says when each run started."""
+RUNS_COUNTS = frozenset({"scored", "inv", "calls", "ref"})
+RUNS_CAN_DO_WITHOUT = ("started", "phase", "calls", "policy", "ref", "inv")
+"""Columns of the runs list, the first to go first where the screen is narrow: a run's id tells its time and phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column's title and how its cells stand: numbers right and whole, words left and folded where space is short."""
+    """A column's title and how its cells stand: numbers right and whole, words left and folded where space is short.
+
+    `whole`: words that are not folded either, as one copies them.
+    """
 
     title: str
     numeric: bool = False
+    whole: bool = False
 
 
 def to_json(record: object) -> str:
@@ -59,7 +64,7 @@ def _rows(
         made.add_column(
             Text(column.title),
             justify="right" if column.numeric else "left",
-            no_wrap=column.numeric,
+            no_wrap=column.numeric or column.whole,
             overflow="fold",
             min_width=None if widths is None else widths[place],
         )
@@ -77,38 +82,27 @@ def show(console: Console, parts: Iterable[RenderableType]) -> None:
 
 
 def runs_table(runs: Sequence[RunRow], *, width: int = 80) -> RenderableType:
-    """Return the runs list, one line a run, in the order given."""
-    wide = width >= WIDE
-    columns = [
-        Column(title="run"),
-        Column(title="phase"),
-        Column(title="policy"),
-        Column(title="backend"),
-        Column(title="status"),
-        Column(title="scored", numeric=True),
-        Column(title="inv", numeric=True),
-        Column(title="calls", numeric=True),
-        Column(title="ref", numeric=True),
-        *([Column(title="started")] if wide else []),
-    ]
+    """Return the runs list, one line a run, in the order given; without columns that `width` has no room for."""
+    columns = {
+        "run": [run.run_id for run in runs],
+        "phase": [run.phase for run in runs],
+        "policy": [run.policy for run in runs],
+        "backend": [backend_mark(run.backend) for run in runs],
+        "status": ["killed" if run.killed else run.status.value for run in runs],
+        "scored": [f"{run.scored}/{run.planned}" for run in runs],
+        "inv": [str(run.invalid) for run in runs],
+        "calls": [count_text(run.calls) for run in runs],
+        "ref": [count_text(run.refused) for run in runs],
+        "started": [_minute(run.started_at) for run in runs],
+    }
+    widths = {title: max([len(title), *map(len, cells)]) for title, cells in columns.items()}
+    for title in RUNS_CAN_DO_WITHOUT:
+        if sum(widths.values()) + len(widths) - 1 > width:
+            del columns[title], widths[title]
     return table(
         f"{len(runs)} runs" if len(runs) != 1 else "1 run",
-        columns,
-        (
-            (
-                run.run_id,
-                run.phase,
-                run.policy,
-                backend_mark(run.backend),
-                run.status.value,
-                f"{run.scored}/{run.planned}",
-                run.invalid,
-                count_text(run.calls),
-                count_text(run.refused),
-                *((_minute(run.started_at),) if wide else ()),
-            )
-            for run in runs
-        ),
+        [Column(title=title, numeric=title in RUNS_COUNTS, whole=title == "run") for title in columns],
+        zip(*columns.values(), strict=True),
     )
 
 
@@ -140,8 +134,10 @@ def _header(summary: RunSummary) -> Text:
         ratio = summary.lower_bound_s / summary.makespan_s
         bound = f"; lower bound {duration_text(summary.lower_bound_s)}, ratio {ratio:.2f}"
     unanswered = f", {summary.unanswered} unanswered" if summary.unanswered else ""
+    resume = f"killed, to be resumed (`benchrunner resume {summary.run_id}`)"
+    status = resume if summary.killed else summary.status.value
     lines = [
-        f"{summary.status.value}, backend {summary.backend}, seed {summary.seed}, version {summary.version}",
+        f"{status}, backend {summary.backend}, seed {summary.seed}, version {summary.version}",
         f"started {_second(summary.started_at)}, "
         + (f"ended {_second(summary.ended_at)} ({duration_text(summary.wall_s)})" if summary.ended_at else "not ended"),
         f"first request to last reply {duration_text(summary.makespan_s)}{bound}",
@@ -164,7 +160,7 @@ def _conditions(summary: RunSummary, mark: str) -> RenderableType:
     rivals = len({row.model for row in summary.conditions}) > 1
     ranked = rivals or any(row.low_coverage for row in summary.conditions)
     return _by_condition(
-        f"Success, 95 % interval{_shared(summary.conditions)}{mark}",
+        f"Success, 95 % interval{shared_words(map(cell_of, summary.conditions))}{mark}",
         [
             Column(title="model"),
             Column(title="scored", numeric=True),
@@ -232,24 +228,34 @@ def _by_condition(
 
     `every`: all rows of the run, from which a condition is named by what differs.
     """
-    if len({cell_of(row) for row in every}) < 2:
-        return table(title, columns, map(cells, rows))
-    sections: dict[Cell, list[Sequence[str]]] = {}
+    names = condition_names(map(cell_of, every))
+    sections: dict[str, list[Sequence[object]]] = {}
     for row in rows:
-        texts = [_cell_text(cell) for cell in cells(row)]
-        sections.setdefault(cell_of(row), []).append(["  " + texts[0], *texts[1:]])
-    held = [[column.title for column in columns], *(line for lines in sections.values() for line in lines)]
+        sections.setdefault(names[cell_of(row)], []).append(cells(row))
+    return sectioned_table(title, columns, sections)
+
+
+def sectioned_table(
+    title: str, columns: Sequence[Column], sections: Mapping[str, Sequence[Sequence[object]]]
+) -> RenderableType:
+    """Return a titled table in sections, each under its heading; one without a heading is a plain `table`."""
+    if set(sections) <= {""}:
+        return table(title, columns, sections.get("", ()))
+    texts = {
+        heading: [["  " + _cell_text(row[0]), *map(_cell_text, row[1:])] for row in rows]
+        for heading, rows in sections.items()
+    }
+    held = [[column.title for column in columns], *(line for lines in texts.values() for line in lines)]
     widths = [max(len(line[place]) for line in held) for place in range(len(columns))]
     parts: list[RenderableType] = [Text(title, style="bold"), _rows(columns, (), widths)]
-    names = _names(every)
-    for cell, lines in sections.items():
-        parts += [Text(printable(names[cell])), _rows(columns, lines, widths, header=False)]
+    for heading, lines in texts.items():
+        parts += [Text(printable(heading)), _rows(columns, lines, widths, header=False)]
     return Group(*parts)
 
 
-def _names(conditions: Sequence[ConditionSummary]) -> dict[Cell, str]:
-    """Return what each condition is called: by what differs between them."""
-    cells = dict.fromkeys(map(cell_of, conditions))
+def condition_names(conditions: Iterable[Cell]) -> dict[Cell, str]:
+    """Return what each condition is called: by what differs between them; "" where there is only one."""
+    cells = dict.fromkeys(conditions)
     varies = [len(set(values)) > 1 for values in zip(*cells, strict=True)]
     return {
         (prompt, difficulty, rate): ", ".join(
@@ -259,11 +265,11 @@ def _names(conditions: Sequence[ConditionSummary]) -> dict[Cell, str]:
     }
 
 
-def _shared(conditions: Sequence[ConditionSummary]) -> str:
+def shared_words(conditions: Iterable[Cell]) -> str:
     """Return what all conditions have in common, for a title."""
-    if not conditions:
+    cells = dict.fromkeys(conditions)
+    if not cells:
         return ""
-    cells = dict.fromkeys(map(cell_of, conditions))
     prompt, difficulty, rate = next(iter(cells))
     same = [len(set(values)) == 1 for values in zip(*cells, strict=True)]
     parts = (f"prompt {prompt}", difficulty, f"tools {rate:g}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchrunner.records import Level, RunStatus, TrialStatus
 
@@ -28,6 +30,7 @@ class RunRow:
     calls: int
     refused: int
     forecast_s: float | None = None  # first request to last reply; None: nobody said, or the run was resumed
+    killed: bool = False  # reads `running`, but nobody drives it: `resume` goes on with it. Looked up, not stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,23 @@ class CallCount:
     model: str
     outcome: str
     calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTraffic:
+    """One key's share of a run with every instant a request was sent at, in order, in microseconds since 1970."""
+
+    row: KeyRow
+    faults: tuple[CallCount, ...]  # what did not end well
+    sent_us: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What the calls of a run say: its keys by id, and seconds from the first request to the last reply."""
+
+    keys: tuple[KeyTraffic, ...]
+    makespan_s: float | None  # None: no reply yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,3 +155,38 @@ class TrialRow:
     started_at: str | None  # None: no worker ever took it
     ended_at: str
     transcript: str
+
+
+class ScoredMark(NamedTuple):
+    """What one scored trial is worth. A tuple: a run has a hundred thousand of them."""
+
+    model: str
+    prompt: str
+    difficulty: str
+    tool_success_rate: float
+    task_id: str
+    level: str
+    workflow_score: float
+    phase2_score: float
+    error_class: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultRow:
+    """How one trial stands, without its transcript: what trials of two runs are paired and compared by.
+
+    `level` and `final_score` None: not scored.
+    """
+
+    trial_id: str
+    model: str
+    prompt: str
+    difficulty: str
+    tool_success_rate: float
+    task_id: str
+    task_type: str
+    instance: int
+    status: TrialStatus
+    level: Level | None
+    final_score: float | None
+    error_class: str

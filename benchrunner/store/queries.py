@@ -7,19 +7,32 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 from benchrunner.errors import StoreError
-from benchrunner.records import KeyEvent, RunRecord, RunStatus, Shard, Task, Trial
+from benchrunner.records import KeyEvent, Level, RunRecord, RunStatus, Shard, Task, Trial, TrialStatus
 from benchrunner.store import rows
-from benchrunner.store.answers import CallCount, ConditionRow, KeyRow, LeaseRow, LossRow, RunRow, ShardRow, TrialRow
+from benchrunner.store.answers import (
+    CallCount,
+    ConditionRow,
+    KeyRow,
+    LeaseRow,
+    LossRow,
+    ResultRow,
+    RunRow,
+    ScoredMark,
+    ShardRow,
+    Traffic,
+    TrialRow,
+)
 from benchrunner.store.connection import connect_reader, store_errors
-from benchrunner.store.overlaps import instants, most_labels_at_once, peak
+from benchrunner.store.overlaps import most_labels_at_once
+from benchrunner.store.ownership import is_driven
+from benchrunner.store.traffic import read_makespan_s, read_traffic
 
 NEWEST = "newest"
-ONE_SECOND = timedelta(seconds=1)
 
 # Counted by run before the join: one pass over each index, not one per run and column.
 _RUNS = """
@@ -29,7 +42,7 @@ FROM runs
 LEFT JOIN (SELECT run_id, count(*) AS planned, sum(status = 'scored') AS scored, sum(status = 'invalid') AS invalid
            FROM trials {where} GROUP BY run_id) AS t ON t.run_id = runs.id
 LEFT JOIN (SELECT run_id, count(*) AS calls, sum(outcome = 'rate_limited') AS refused
-           FROM calls {where} GROUP BY run_id) AS c ON c.run_id = runs.id
+           FROM calls {of_calls} GROUP BY run_id) AS c ON c.run_id = runs.id
 """
 _NEWEST_FIRST = "ORDER BY runs.started_at DESC, runs.rowid DESC"
 
@@ -47,18 +60,29 @@ WHERE run_id = ?
 GROUP BY model, prompt, difficulty, tool_success_rate{group}
 """
 
-# All instants of a key in one text: a million rows of one value each take four times as long to come over.
-_KEYS = """
-SELECT key_id, count(*) AS calls, sum(outcome = 'rate_limited') AS refused, sum(outcome = 'sent') AS unanswered,
-       avg(wait_window_s) AS mean_wait_window_s, group_concat(sent_at, ' ') AS sent_at
-FROM calls WHERE run_id = ? GROUP BY key_id ORDER BY key_id
+_SCORED = """
+SELECT model, prompt, difficulty, tool_success_rate, task_id, level, workflow_score, phase2_score, error_class
+FROM trials WHERE run_id = ? AND status = 'scored'
 """
-
 
 _ENDED_TRIALS = """
 SELECT trials.*, tasks.body AS task_body
 FROM trials JOIN tasks USING (run_id, task_id, difficulty)
 WHERE trials.run_id = ? AND trials.status IN ('scored', 'invalid') ORDER BY trials.rowid
+"""
+
+_ENDED_TRIAL = """
+SELECT trials.*, tasks.body AS task_body
+FROM trials JOIN tasks USING (run_id, task_id, difficulty)
+WHERE trials.run_id = :run AND trials.id IN (:trial, :run || '/' || :trial)
+      AND trials.status IN ('scored', 'invalid')
+"""
+
+# Named one by one: transcripts are most of the table, and stay where they are.
+_RESULTS = """
+SELECT id, model, prompt, difficulty, tool_success_rate, task_id, task_type, instance, status, level, final_score,
+       error_class
+FROM trials WHERE run_id = ? ORDER BY rowid
 """
 
 
@@ -87,18 +111,24 @@ class RunReader:
 
     def list_runs(self, limit: int = -1) -> tuple[RunRow, ...]:
         """Return the runs, newest first; at most `limit`, all when it is negative."""
-        found = self._all(f"{_RUNS.format(where='')} {_NEWEST_FIRST} LIMIT ?", limit)
-        return tuple(_run_row(row) for row in found)
+        found = self._all(f"{_RUNS.format(where='', of_calls='')} {_NEWEST_FIRST} LIMIT ?", limit)
+        return tuple(map(self._run_row, found))
 
-    def find_run(self, reference: str | None = None) -> RunRow:
+    def find_run(self, reference: str | None = None, *, count_calls: bool = True) -> RunRow:
         """Return the run that `reference` names: its id, an unambiguous beginning of it, or the newest (None).
 
-        Raises StoreError, with the ids that come nearest, when it names none or several.
+        Raises StoreError, with the ids that come nearest, when it names none or several. `count_calls` False spares a
+        pass over the calls for those who count them anyway: `calls` and `refused` read 0.
         """
         run_id = self._resolve(reference)
-        where = "WHERE run_id = :run"
-        (row,) = self._all(f"{_RUNS.format(where=where)} WHERE runs.id = :run", {"run": run_id})
-        return _run_row(row)
+        where = "WHERE run_id = :run" if count_calls else "WHERE run_id = :run AND :none"
+        sql = f"{_RUNS.format(where='WHERE run_id = :run', of_calls=where)} WHERE runs.id = :run"
+        (row,) = self._all(sql, {"run": run_id, "none": False})
+        return self._run_row(row)
+
+    def find_run_id(self, reference: str | None = None) -> str:
+        """Return the id of the run that `reference` names, as `find_run` finds it, without counting anything."""
+        return self._resolve(reference)
 
     def newest_unfinished(self) -> str | None:
         """Return the id of the newest run that is not complete, None when there is none: what `resume` goes on with."""
@@ -140,6 +170,25 @@ class RunReader:
             found = self._connection.execute(_ENDED_TRIALS, (run_id,))
             yield from map(rows.ended_trial_from_row, found)
 
+    def ended_trial(self, run_id: str, trial_id: str) -> TrialRow:
+        """Return one scored or invalid trial of the run, by its id or the end of it. Raises StoreError."""
+        found = self._all(_ENDED_TRIAL, {"run": run_id, "trial": trial_id})
+        if found:
+            return rows.ended_trial_from_row(found[0])
+        known = self._all("SELECT id, status FROM trials WHERE run_id = ? ORDER BY rowid", run_id)
+        by_id = {row["id"].removeprefix(f"{run_id}/"): row["status"] for row in known}
+        short = trial_id.removeprefix(f"{run_id}/")
+        if short in by_id:
+            raise StoreError(f"trial {short} of run {run_id} is {by_id[short]}; it has no result yet")
+        near = difflib.get_close_matches(short, by_id, n=3, cutoff=0.0)
+        raise StoreError(f"run {run_id} has no trial {trial_id!r}; nearest: {_some(near)}")
+
+    def results(self, run_id: str) -> Iterator[ResultRow]:
+        """Yield how each trial of the run stands, in the order they were planned."""
+        with self._errors():
+            found = self._connection.execute(_RESULTS, (run_id,))
+            yield from map(_result_row, found)
+
     def condition_rows(self, run_id: str) -> tuple[ConditionRow, ...]:
         """Return one row per condition, in the order they were planned."""
         return self._conditions(run_id, by_task_type=False)
@@ -159,31 +208,23 @@ class RunReader:
 
     def key_rows(self, run_id: str) -> tuple[KeyRow, ...]:
         """Return one row per key that any call of the run was sent with, by key id."""
-        found = self._all(_KEYS, run_id)
-        return tuple(
-            KeyRow(
-                key_id=row["key_id"],
-                calls=row["calls"],
-                refused=row["refused"],
-                unanswered=row["unanswered"],
-                peak_1s=peak(instants(row["sent_at"]), ONE_SECOND),
-                mean_wait_window_s=row["mean_wait_window_s"],
-            )
-            for row in found
-        )
+        return tuple(key.row for key in self.traffic(run_id).keys)
+
+    def traffic(self, run_id: str) -> Traffic:
+        """Return what the calls of a run say of its keys: rows, faults, every instant of sending; and the makespan."""
+        return read_traffic(self._all, run_id)
+
+    def scored_marks(self, run_id: str) -> Iterator[ScoredMark]:
+        """Yield what each scored trial is worth, without its transcript."""
+        with self._errors():
+            yield from map(ScoredMark._make, self._connection.execute(_SCORED, (run_id,)))
 
     def makespan_s(self, run_id: str) -> float | None:
         """Return seconds from the first request to the last reply, None before there is one.
 
         A resumed run counts from its first sitting to its last.
         """
-        (row,) = self._all(
-            "SELECT min(sent_at) AS first, max(julianday(sent_at) * 86400.0 + latency_s) "
-            "- julianday(min(sent_at)) * 86400.0 AS span_s FROM calls WHERE run_id = ?",
-            run_id,
-        )
-        # A Julian day in a double resolves 40 microseconds; more digits than that would be made up.
-        return None if row["span_s"] is None else round(float(row["span_s"]), 4)
+        return read_makespan_s(self._all, run_id)
 
     def shard_rows(self, run_id: str) -> tuple[ShardRow, ...]:
         """Return the run's shards as they stand, in order."""
@@ -262,6 +303,29 @@ class RunReader:
         near = difflib.get_close_matches(reference, ids, n=3, cutoff=0.0)
         raise StoreError(f"there is no run {reference!r} in {self.path}; nearest: {_some(near)}")
 
+    def _run_row(self, row: sqlite3.Row) -> RunRow:
+        status = RunStatus(row["status"])
+        return RunRow(
+            run_id=row["id"],
+            batch_id=row["batch_id"],
+            phase=row["phase"],
+            policy=row["policy"],
+            engine=row["engine"],
+            backend=row["backend"],
+            seed=row["seed"],
+            version=row["version"],
+            started_at=row["started_at"],
+            ended_at=row["ended_at"],
+            status=status,
+            planned=row["planned"],
+            scored=row["scored"],
+            invalid=row["invalid"],
+            calls=row["calls"],
+            refused=row["refused"],
+            forecast_s=row["forecast_s"],
+            killed=status is RunStatus.RUNNING and not is_driven(self.path, row["id"]),
+        )
+
     def _all(self, sql: str, *parameters: object) -> list[sqlite3.Row]:
         bound = parameters[0] if parameters and isinstance(parameters[0], dict) else parameters
         with self._errors():
@@ -273,25 +337,20 @@ class RunReader:
             yield
 
 
-def _run_row(row: sqlite3.Row) -> RunRow:
-    return RunRow(
-        run_id=row["id"],
-        batch_id=row["batch_id"],
-        phase=row["phase"],
-        policy=row["policy"],
-        engine=row["engine"],
-        backend=row["backend"],
-        seed=row["seed"],
-        version=row["version"],
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        status=RunStatus(row["status"]),
-        planned=row["planned"],
-        scored=row["scored"],
-        invalid=row["invalid"],
-        calls=row["calls"],
-        refused=row["refused"],
-        forecast_s=row["forecast_s"],
+def _result_row(row: sqlite3.Row) -> ResultRow:
+    return ResultRow(
+        trial_id=row["id"],
+        model=row["model"],
+        prompt=row["prompt"],
+        difficulty=row["difficulty"],
+        tool_success_rate=row["tool_success_rate"],
+        task_id=row["task_id"],
+        task_type=row["task_type"],
+        instance=row["instance"],
+        status=TrialStatus(row["status"]),
+        level=None if row["level"] is None else Level(row["level"]),
+        final_score=row["final_score"],
+        error_class=row["error_class"] or "",
     )
 
 

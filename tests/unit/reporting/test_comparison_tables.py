@@ -1,0 +1,115 @@
+"""A comparison as people read it."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from random import Random
+
+import pytest
+from compared_runs import keep
+
+from benchrunner.reporting.comparison import Comparison, compare_runs
+from benchrunner.reporting.comparison_tables import comparison_parts, verdict_sentences
+from benchrunner.reporting.console import console_for
+from benchrunner.reporting.tables import show
+from benchrunner.store.queries import RunReader
+
+Results = dict[tuple[str, str], str]
+
+
+def compared(tmp_path: Path, a: Results, b: Results, *, backend: str = "simulated") -> Comparison:
+    database = tmp_path / "runs.db"
+    keep(database, "a", a, backend=backend)
+    keep(database, "b", b, backend=backend)
+    with RunReader.open(database) as reader:
+        return compare_runs(reader, "a", reader, "b", rng=Random(1), resamples=500)
+
+
+def text_of(comparison: Comparison, *, flips: int = 20, width: int = 80) -> str:
+    stream = StringIO()
+    show(console_for(stream, width=width), comparison_parts(comparison, flips=flips))
+    return stream.getvalue()
+
+
+def test_a_drop_is_said_in_words_with_its_interval_and_its_p_value(tmp_path: Path) -> None:
+    """Somebody who reads nothing else knows what happened."""
+    found = compared(tmp_path, {("m", "optimal"): "F" * 100}, {("m", "optimal"): "F" * 90 + "x" * 10})
+    assert verdict_sentences(found) == [
+        "100 pairs: success 100.0 % in A, 90.0 % in B.",
+        "-10.0 points (95 % interval -16.0 to -5.0); 10 lost, 0 won, adjusted p 0.0020.",
+        "A significant drop.",
+        "Mean score 0.900 -> 0.820, -0.080 (95 % interval -0.144 to -0.040).",
+    ]
+
+
+def test_no_finding_says_what_it_does_not_rule_out(tmp_path: Path) -> None:
+    """Few pairs find little: that must not read as proof that nothing changed."""
+    found = compared(tmp_path, {("m", "optimal"): "FFFFFFFFFx"}, {("m", "optimal"): "FFFFFFFFxF"})
+    low = found.overall.low or 0.0
+    assert low < -0.2
+    assert verdict_sentences(found)[2] == (
+        f"No significant difference; a drop of up to {-100 * low:.1f} points cannot be ruled out."
+    )
+
+
+def test_runs_without_one_changed_trial_say_so(tmp_path: Path) -> None:
+    """A dry interval of zero width would promise more than was seen."""
+    found = compared(tmp_path, {("m", "optimal"): "FFx"}, {("m", "optimal"): "FFx"})
+    assert verdict_sentences(found)[:2] == [
+        "3 pairs: success 66.7 % in A, 66.7 % in B, not one trial changed sides.",
+        "No difference.",
+    ]
+
+
+def test_conditions_that_dropped_or_gained_are_named(tmp_path: Path) -> None:
+    """By what differs between the rows."""
+    names = [("m-big", "optimal"), ("m-big", "cot"), ("m-small", "optimal")]
+    before = dict(zip(names, ("F" * 40, "x" * 20 + "F" * 20, "F" * 40), strict=True))
+    after = dict(zip(names, ("F" * 25 + "x" * 15, "F" * 40, "F" * 40), strict=True))
+    sentences = verdict_sentences(compared(tmp_path, before, after))
+    assert "Significant drop in m-big, optimal -37.5 points." in sentences
+    assert "Significant gain in m-big, cot +50.0 points." in sentences
+
+
+@pytest.mark.parametrize("models", [("Llama-3.3-70B-Instruct", "qwen2.5-72b-instruct"), ("m",)])
+def test_eighty_columns_hold_every_figure(tmp_path: Path, models: tuple[str, ...]) -> None:
+    """No line is longer, no figure is broken, and each table and verdict is marked as simulated."""
+    a = {(model, prompt): "F" * 100 for model in models for prompt in ("optimal", "flawed_sequence_disorder_severe")}
+    b = dict.fromkeys(a, "F" * 60 + "x" * 40)
+    text = text_of(compared(tmp_path, a, b))
+    assert max(map(len, text.splitlines())) <= 80
+    figures = [line.rstrip() for line in text.splitlines() if line.rstrip().endswith(" 0 <0.0001 drop")]
+    assert len(figures) == len(a) + 1
+    assert {len(line) for line in figures} == {len(figures[0])}
+    assert text.count("SIMULATED") == 4
+
+
+def test_every_changed_trial_comes_with_the_commands_that_show_it(tmp_path: Path) -> None:
+    """One for each side; those over the number asked for are counted."""
+    found = compared(tmp_path, {("m", "optimal"): "FFx"}, {("m", "optimal"): "xFF"})
+    lines = [line.strip() for line in text_of(found).splitlines()]
+    at = lines.index("lost  t0 (basic_task), full -> failure (max_turns)")
+    assert lines[at + 1 : at + 4] == [
+        "m; optimal, easy, tools 0.8",
+        "benchrunner show a --trial 00000",
+        "benchrunner show b --trial 00000",
+    ]
+    assert "won   t2 (basic_task), failure (max_turns) -> full" in lines
+    assert "\nthe first 1 of 2; --flips 2 lists all\n" in text_of(found, flips=1)
+    assert "Changed sides" not in text_of(found, flips=0)
+
+
+def test_two_models_stand_in_the_header_and_conditions_in_the_rows(tmp_path: Path) -> None:
+    """Two names in front of each line would leave no room for figures."""
+    a = {("Llama-3.3-70B-Instruct", prompt): "FFFx" for prompt in ("optimal", "cot")}
+    b = {("qwen2.5-72b-instruct", prompt): "FxFF" for prompt in ("optimal", "cot")}
+    lines = text_of(compared(tmp_path, a, b)).splitlines()
+    assert lines[1:3] == ["A a: Llama-3.3-70B-Instruct", "B b: qwen2.5-72b-instruct"]
+    assert [line.split()[0] for line in lines[6:10]] == ["condition", "optimal", "cot", "all"]
+
+
+def test_a_live_comparison_bears_no_mark(tmp_path: Path) -> None:
+    """The mark is for what was made up."""
+    found = compared(tmp_path, {("m", "optimal"): "Fx"}, {("m", "optimal"): "xF"}, backend="live")
+    assert "SIMULATED" not in text_of(found)
