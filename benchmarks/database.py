@@ -22,7 +22,7 @@ def measure(*, tiny: bool) -> Iterator[Figure]:
         trials = writer.plan(workspace.db, calls // writer.CALLS_PER_TRIAL)
         writer.fill(workspace.db, trials, 0, calls, batch=BIG_BATCH)
         size = workspace.db.stat().st_size / MIB
-        for name, command in {"runs": ["runs"], "show": ["show", "bench"]}.items():
+        for name, command in {"runs": ["runs"], "show": ["show", "bench"], "report": ["report", "bench"]}.items():
             accounts = [workspace.run(benchrunner(*command)).account for _ in range(1 if tiny else ROUNDS)]
             yield Figure(
                 name=f"{name}_s",

@@ -38,7 +38,6 @@ DOORS = {
     "click": {"cli"},
     "rich": {"reporting", "cli"},
     "jinja2": {"reporting", "browse"},
-    "matplotlib": {"reporting"},
     "datasette": {"browse"},
     "ray": {"engine"},
     "platformdirs": {"registry"},

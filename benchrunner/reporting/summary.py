@@ -10,7 +10,7 @@ from datetime import datetime
 from benchrunner.records import RunStatus
 from benchrunner.reporting.statistics import extreme_rates, wilson_interval
 from benchrunner.reporting.stored_config import read_stored_config
-from benchrunner.store.answers import ConditionRow, KeyRow, LossRow
+from benchrunner.store.answers import ConditionRow, KeyRow, LossRow, Traffic
 from benchrunner.store.queries import RunReader
 
 Cell = tuple[str, str, float]
@@ -56,6 +56,7 @@ class RunSummary:
     seed: int
     version: str
     status: RunStatus
+    killed: bool = False  # `status` reads running, but nobody drives the run
     started_at: str
     ended_at: str | None
     wall_s: float | None  # command's start to its end
@@ -74,14 +75,22 @@ class RunSummary:
     losses: tuple[LossRow, ...]
 
 
-def summarise(reader: RunReader, reference: str | None = None, *, lower_bound_s: float | None = None) -> RunSummary:
+def summarise(
+    reader: RunReader,
+    reference: str | None = None,
+    *,
+    lower_bound_s: float | None = None,
+    traffic: Traffic | None = None,
+) -> RunSummary:
     """Return the summary of the run that `reference` names (None: the newest). Raises StoreError.
 
-    `lower_bound_s`: what planning says no schedule could beat, shown beside the makespan when given.
+    `lower_bound_s`: what planning says no schedule could beat, shown beside the makespan when given. `traffic`: the
+    run's, where it has been read already: it costs as much as all the rest.
     """
-    run = reader.find_run(reference)
+    run = reader.find_run(reference, count_calls=False)
     floor = read_stored_config(reader.run_record(run.run_id).config, f"run {run.run_id}").coverage_floor
-    keys = reader.key_rows(run.run_id)
+    traffic = reader.traffic(run.run_id) if traffic is None else traffic
+    keys = tuple(key.row for key in traffic.keys)
     return RunSummary(
         run_id=run.run_id,
         phase=run.phase,
@@ -92,18 +101,19 @@ def summarise(reader: RunReader, reference: str | None = None, *, lower_bound_s:
         seed=run.seed,
         version=run.version,
         status=run.status,
+        killed=run.killed,
         started_at=run.started_at,
         ended_at=run.ended_at,
         wall_s=_seconds_between(run.started_at, run.ended_at),
-        makespan_s=reader.makespan_s(run.run_id),
+        makespan_s=traffic.makespan_s,
         lower_bound_s=lower_bound_s,
         forecast_s=run.forecast_s,
         coverage_floor=floor,
         planned=run.planned,
         scored=run.scored,
         invalid=run.invalid,
-        calls=run.calls,
-        refused=run.refused,
+        calls=sum(key.calls for key in keys),
+        refused=sum(key.refused for key in keys),
         unanswered=sum(key.unanswered for key in keys),
         conditions=_ranked([_condition(row, floor) for row in reader.condition_rows(run.run_id)]),
         keys=keys,

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
+_DIGITS = 20  # YYYYMMDDhhmmssffffff
+_MINUTE = 10**8  # what one minute more adds to such digits; between minutes they are no measure of time
 
-def instants(texts: str) -> list[datetime]:
-    """Return UTC ISO 8601 texts, parted by single spaces, as instants in order.
 
-    Naive, as all are UTC: exact to the microsecond, and a third of the cost of aware ones in a run of a million calls.
+def instants_us(texts: str) -> list[int]:
+    """Return UTC ISO 8601 texts, parted by single spaces, as whole microseconds since 1970, in order.
+
+    Digits alone are turned into numbers, minute by minute: a run of a million calls has no second to spare for a
+    million dates. Texts of another form than `utc_text` writes are read one by one.
     """
-    return list(map(datetime.fromisoformat, sorted(texts.replace("Z", "").split())))
+    digits = sorted(map(int, texts.encode().translate(None, b"-:TZ.").split()))
+    if not digits:
+        return []
+    if not 10 ** (_DIGITS - 1) <= digits[0] <= digits[-1] < 10**_DIGITS:
+        return sorted((datetime.fromisoformat(text.rstrip("Z")) - _EPOCH) // _MICROSECOND for text in texts.split())
+    found: list[int] = []
+    while len(found) < len(digits):
+        minute = digits[len(found)] // _MINUTE
+        end = bisect_left(digits, (minute + 1) * _MINUTE, len(found))
+        starts_us = (datetime.strptime(str(minute), "%Y%m%d%H%M") - _EPOCH) // _MICROSECOND
+        shift = starts_us - minute * _MINUTE
+        found += [one + shift for one in digits[len(found) : end]]
+    return found
 
 
-def peak(ordered: Sequence[datetime], width: timedelta) -> int:
+def peak(ordered: Sequence[int], width: int) -> int:
     """Return the most instants that any window of `width` holds; two exactly `width` apart share none."""
     most = 0
     for place, first in enumerate(ordered):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from benchrunner.errors import StoreError
 from benchrunner.records import Outcome, RunEnded, RunStatus
 from benchrunner.store.answers import CallCount, KeyRow, LeaseRow, LossRow
 from benchrunner.store.history import TRIALS_PER_MODEL, ModelHistory, model_history
-from benchrunner.store.overlaps import instants, most_labels_at_once, peak
+from benchrunner.store.overlaps import instants_us, most_labels_at_once, peak
 from benchrunner.store.queries import RunReader
 from benchrunner.store.writer import RunWriter
 
@@ -214,8 +214,33 @@ def test_history_reads_no_more_than_it_needs(writer: RunWriter, database: Path) 
 )
 def test_the_peak_is_the_fullest_half_open_window(at_s: tuple[float, ...], expected: int) -> None:
     """Two requests exactly one second apart share no one-second window, to the microsecond, in whatever order told."""
-    ordered = instants(" ".join(second(at) for at in at_s))
-    assert peak(ordered, timedelta(seconds=1)) == expected
+    ordered = instants_us(" ".join(second(at) for at in at_s))
+    assert peak(ordered, 1_000_000) == expected
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("2025-12-31T23:59:59.999999Z", "2026-01-01T00:00:00.000000Z", "2024-02-29T12:00:00.500000Z"),
+        ("2025-12-31T23:59:59Z", "2026-01-01T00:00:00.250000Z"),
+    ],
+)
+def test_instants_are_exact_across_minutes_and_years(texts: tuple[str, ...]) -> None:
+    """To the microsecond, whichever way they were written."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    expected = sorted((datetime.fromisoformat(text) - epoch) // timedelta(microseconds=1) for text in texts)
+    assert instants_us(" ".join(texts)) == expected
+
+
+def test_a_key_that_no_shard_or_lease_names_has_its_row_too(
+    writer: RunWriter, plan: Planned, reader: RunReader
+) -> None:
+    """Keys are looked for among shards and leases first; a call with another key is not lost for that."""
+    # Given calls with a shard's key and with one nobody leased
+    writer.record([sent(1, plan.trials[0]), sent(2, plan.trials[0], key_id="key9", at_s=2.0)])
+    # Then both have rows, and both their instants
+    assert [(row.key_id, row.calls) for row in reader.key_rows("r1")] == [("key0", 1), ("key9", 1)]
+    assert [len(key.sent_us) for key in reader.traffic("r1").keys] == [1, 1]
 
 
 @pytest.mark.parametrize(
