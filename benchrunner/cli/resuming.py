@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from benchrunner.cli.options import checked_engine
 from benchrunner.config.injected import stored_faults
 from benchrunner.config.load import load_config
 from benchrunner.config.settings import Config
@@ -25,9 +26,19 @@ SHOWN_DIFFERENCES = 8
 
 
 def request_for(
-    run: str | None, db: Path, config_path: Path, *, tasks: Path | None, force: bool, wait_s: float
+    run: str | None,
+    db: Path,
+    config_path: Path,
+    *,
+    tasks: Path | None,
+    force: bool,
+    wait_s: float,
+    engine: str | None = None,
+    address: str | None = None,
 ) -> tuple[RunRequest, str]:
     """Return the request that goes on with the run, and a sentence on what is kept and what is left.
+
+    `engine` None: the one it began with.
 
     Raises UsageError when there is nothing to resume, ConfigError when config or suite say something else than they
     did, unless `force`.
@@ -55,6 +66,8 @@ def request_for(
         done=scored,
         last_fence=last_fence,
         wait_s=wait_s,
+        engine=checked_engine(engine or record.engine, address),
+        address=address,
     )
     billed = f", in flight when killed {in_flight} (may have been billed twice)" if in_flight else ""
     return request, f"resuming {run_id}: kept {len(scored)}, run {len(left)}{billed}"
@@ -89,21 +102,22 @@ def _as_it_was(config: Config, record: RunRecord, db: Path, tasks: Path | None, 
     )
     if not force and config_hash(config, phase, suite_version=version) != record.config_hash:
         now = orjson.loads(config_json(config, phase, suite_version=version))
-        differences = list(_differences(stored, now, ""))
-        more = len(differences) - SHOWN_DIFFERENCES
-        shown = [*differences[:SHOWN_DIFFERENCES], *([f"... and {more} more"] if more > 0 else [])]
+        changes = list(differences(stored, now))
+        more = len(changes) - SHOWN_DIFFERENCES
+        shown = [*changes[:SHOWN_DIFFERENCES], *([f"... and {more} more"] if more > 0 else [])]
         raise ConfigError(
             f"{config.path} is not what run {record.run_id} began with (--force goes on all the same); it", tuple(shown)
         )
     return config, phase
 
 
-def _differences(was: Any, now: Any, where: str) -> Iterator[str]:
+def differences(was: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Yield a sentence for each place where two configurations, as JSON, are not the same."""
     if isinstance(was, Mapping) and isinstance(now, Mapping):
         for name in sorted(was.keys() | now.keys()):
-            yield from _differences(was.get(name), now.get(name), f"{where}.{name}" if where else name)
+            yield from differences(was.get(name), now.get(name), f"{where}.{name}" if where else name)
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         for place, (one, other) in enumerate(zip(was, now, strict=True)):
-            yield from _differences(one, other, f"{where}[{place}]")
+            yield from differences(one, other, f"{where}[{place}]")
     elif was != now:
         yield f"{where}: was {orjson.dumps(was).decode()[:80]}, is {orjson.dumps(now).decode()[:80]}"

@@ -24,6 +24,12 @@ def state_dir() -> Path:
     _require_posix()
     named = os.environ.get(STATE_DIR_VARIABLE)
     path = Path(named) if named else user_state_path("benchrunner")
+    if not named and not path.is_absolute():
+        # Without HOME and without an entry for the user, "~" stays what it is: a directory of that name, anywhere.
+        raise StateError(
+            f"neither HOME nor the user database tells where user {os.getuid()} is at home; set HOME, or "
+            f"{STATE_DIR_VARIABLE} to one directory for all runs of this machine"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)

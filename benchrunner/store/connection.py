@@ -180,7 +180,9 @@ def _inspect(path: Path) -> None:
             if verdict != "ok":
                 raise StoreError(f"cannot use {path}: the database is damaged ({verdict}); move it away")
         elif applied:
-            for table in TABLES:  # the last page of each table: a file that was cut short lacks it
+            # The last page of each table: a file that was cut short lacks it. An older version's has fewer tables.
+            present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            for table in present.intersection(TABLES):
                 connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()
 
 

@@ -8,10 +8,10 @@ closed sets below with the enums, and docs/database.md with what the migrations 
 from __future__ import annotations
 
 MIGRATION_SET = "benchrunner"
-MIGRATION_NAMES = ("m001_initial", "m002_forecast", "m003_bounds")
+MIGRATION_NAMES = ("m001_initial", "m002_forecast", "m003_bounds", "m004_nights")
 """Every migration this version knows, in order. A file that holds another name was written by a newer version."""
 
-TABLES = ("runs", "shards", "tasks", "trials", "calls", "leases", "key_events", "id_blocks")
+TABLES = ("runs", "shards", "tasks", "trials", "calls", "leases", "key_events", "id_blocks", "nights")
 VIEWS = ("phase_summary", "key_load", "lost_to_infrastructure", "unfinished")
 
 CALL_ID_BITS = 20
@@ -268,4 +268,25 @@ SELECT
 FROM trials JOIN runs ON runs.id = trials.run_id
 GROUP BY trials.run_id, trials.model, trials.prompt, trials.difficulty, trials.tool_success_rate, trials.task_type
 """,
+)
+
+M004_NIGHTS = (
+    """
+CREATE TABLE nights (
+    id TEXT PRIMARY KEY NOT NULL,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    status TEXT NOT NULL DEFAULT 'running'
+        CHECK (status IN ('running', 'complete', 'regressed', 'incomplete', 'no_key', 'interrupted', 'failed',
+                          'skipped', 'killed')),
+    exit_code INTEGER,
+    phases TEXT NOT NULL,
+    config_hash TEXT NOT NULL,
+    resumed TEXT NOT NULL DEFAULT '[]',
+    compared_with TEXT NOT NULL DEFAULT '{}',
+    reason TEXT NOT NULL DEFAULT ''
+)
+""",
+    # A night's runs carry its id: what goes on with them, and what compares them, looks there.
+    "CREATE INDEX runs_by_batch ON runs (batch_id)",
 )

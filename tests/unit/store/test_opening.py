@@ -179,12 +179,14 @@ def test_a_plan_is_listed_once_the_file_is_opened_again(database: Path, plan: Pl
 
 def test_a_database_of_an_older_version_stays_readable(writer: RunWriter, plan: Planned, database: Path) -> None:
     """What an older version kept is brought up to date by whoever opens it first, a reader too; no run is lost."""
-    # Given a database as the version before the last migration left it
+    # Given a database as the version before bounds and nights left it
     writer.close()
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("DROP VIEW phase_summary")
         connection.execute("CREATE VIEW phase_summary AS SELECT run_id FROM trials")
-        connection.execute("DELETE FROM _sqlite_migrations WHERE name = ?", (MIGRATION_NAMES[-1],))
+        connection.execute("DROP TABLE nights")
+        connection.execute("DROP INDEX runs_by_batch")
+        connection.executemany("DELETE FROM _sqlite_migrations WHERE name = ?", [(n,) for n in MIGRATION_NAMES[2:]])
         connection.commit()
     # When it is read
     with RunReader.open(database) as reader:
@@ -193,3 +195,4 @@ def test_a_database_of_an_older_version_stays_readable(writer: RunWriter, plan: 
     assert [run.run_id for run in runs] == [plan.run.run_id]
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("SELECT success_worst, success_best FROM phase_summary").fetchall()
+        assert connection.execute("SELECT * FROM nights").fetchall() == []
