@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +10,19 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from benchrunner.clock import SystemClock
-from benchrunner.engine.run_dir import DOOR_NAME, WINDOWS_NAME, live_runs
+from benchrunner.engine.run_dir import DOOR_NAME, WINDOWS_NAME, leases_dir, live_runs, noted_keys
 from benchrunner.errors import RegistryError
 from benchrunner.records import DomainUse, LimitKind
 from benchrunner.registry.client import open_door
-from benchrunner.registry.service import KeyStatus
+from benchrunner.registry.key_locks import notes
+from benchrunner.registry.service import Holding, KeyStatus
 from benchrunner.registry.shared_windows import SharedWindows
 from benchrunner.registry.state_dir import windows_path
 from benchrunner.reporting.tables import Column, table
 from benchrunner.reporting.wording import backend_mark, count_text, duration_text
+
+MOST_LEASES = 2
+"""Leases of one model on one key that are shown one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,7 @@ class LiveRun:
     simulated: bool
     keys: tuple[KeyStatus, ...]
     domains: tuple[DomainUse, ...]
+    held_elsewhere: Mapping[str, str]  # keys that other live runs hold: key id -> by whom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +50,8 @@ def look(*, idle_too: bool) -> Keyring:
     Of the machine-wide windows only those in use, unless `idle_too`.
     """
     runs = []
-    for directory in live_runs():
+    directories = list(live_runs())
+    for directory in directories:
         try:
             reader = open_door(directory / DOOR_NAME)
         except RegistryError:
@@ -57,6 +63,7 @@ def look(*, idle_too: bool) -> Keyring:
                 simulated=own.exists(),
                 keys=reader.status(),
                 domains=_read(own),
+                held_elsewhere={} if own.exists() else held_by_others(directory, directories),
             )
         )
     machine_wide = _read(windows_path())
@@ -64,6 +71,21 @@ def look(*, idle_too: bool) -> Keyring:
         domains=machine_wide if idle_too else tuple(filter(is_in_use, machine_wide)),
         runs=tuple(runs),
     )
+
+
+def held_by_others(directory: Path, live: Sequence[Path]) -> dict[str, str]:
+    """Return which of a run's keys another live run holds, and what that one wrote down about itself.
+
+    What a killed run wrote beside its lock is worth nothing.
+    """
+    others = {other.name for other in live if other != directory}
+    taken = notes(leases_dir())
+    held = {}
+    for key_id, fingerprint in noted_keys(directory).items():
+        for note in taken.get(fingerprint, ()):
+            if any(note.startswith(f"run {name} ") for name in others):
+                held[key_id] = note
+    return held
 
 
 def is_in_use(domain: DomainUse) -> bool:
@@ -91,28 +113,27 @@ def key_parts(keyring: Keyring) -> list[RenderableType]:
     for run in keyring.runs:
         mark = f"{backend_mark('simulated')} " if run.simulated else ""
         parts.append(_leases(run, mark))
-        if run.domains:
-            parts.append(_windows(f"{mark}Windows of run {run.run_id}", run.domains))
+        if shown := [domain for domain in run.domains if domain.windows or domain.cap_per_s or is_in_use(domain)]:
+            parts.append(_windows(f"{mark}Windows of run {run.run_id}", shown))
     if keyring.domains:
         parts.append(_windows("Windows of this machine's keys", keyring.domains))
     return parts or [Text("No run is in progress, and no key is in use.")]
 
 
 def _leases(run: LiveRun, mark: str) -> RenderableType:
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for key in run.keys:
-        holders = key.holders or (None,)
-        for holding in holders:
-            rows.append(
-                (
-                    key.key_id,
-                    key.health.value + (f": {key.reason}" if key.reason else ""),
-                    "free" if holding is None else holding.lease.model,
-                    None if holding is None else holding.lease.shard_id.rpartition("/")[2],
-                    None if holding is None else holding.pid,
-                    None if holding is None else holding.lease.fence,
-                )
-            )
+        standing = key.key_id, key.health.value + (f": {key.reason}" if key.reason else "")
+        elsewhere = run.held_elsewhere.get(key.key_id)
+        if not key.holders:
+            rows.append((*standing, f"held by {elsewhere}" if elsewhere else "free", None, None, None))
+        for model, held in _by_model(key).items():
+            if len(held) > MOST_LEASES:  # of a key without bound: forty lines that differ in a number
+                rows.append((*standing, model, f"{len(held)} shards", None, None))
+                continue
+            rows += [
+                (*standing, model, one.lease.shard_id.rpartition("/")[2], one.pid, one.lease.fence) for one in held
+            ]
     columns = [
         Column(title="key"),
         Column(title="health"),
@@ -124,11 +145,18 @@ def _leases(run: LiveRun, mark: str) -> RenderableType:
     return table(f"{mark}Leases of run {run.run_id}", columns, rows)
 
 
+def _by_model(key: KeyStatus) -> dict[str, list[Holding]]:
+    held: dict[str, list[Holding]] = {}
+    for holding in key.holders:
+        held.setdefault(holding.lease.model, []).append(holding)
+    return held
+
+
 def _windows(title: str, domains: Sequence[DomainUse]) -> RenderableType:
     columns = [
         Column(title="domain"),
         Column(title="used"),
-        Column(title="waiting", numeric=True),
+        Column(title="wait", numeric=True),
         Column(title="paused"),
         Column(title="cap", numeric=True),
         Column(title="margin", numeric=True),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from benchrunner.errors import UsageError
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -35,6 +38,19 @@ def db_option(function: FunctionT) -> FunctionT:
     )(function)
 
 
+def backend_options(function: FunctionT) -> FunctionT:
+    """Add --live and --simulated as the one argument `backend`: None where neither is given; both are refused."""
+
+    @functools.wraps(function)
+    def with_backend(*arguments: Any, live: bool, simulated: bool, **others: Any) -> Any:
+        if live and simulated:
+            raise click.UsageError("--live calls the real providers, --simulated the embedded one: give one of them")
+        return function(*arguments, backend="live" if live else "simulated" if simulated else None, **others)
+
+    simulated = click.option("--simulated", is_flag=True, help="Call the embedded provider.")
+    return click.option("--live", is_flag=True, help="Call the real providers.")(simulated(with_backend))  # type: ignore[return-value]
+
+
 def json_option(function: FunctionT) -> FunctionT:
     """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts on stdout.")(function)
@@ -49,6 +65,27 @@ def fault_option(function: FunctionT) -> FunctionT:
         metavar="NAME=SHARE",
         help="Let the embedded provider do this wrong (docs/simulator.md). May be repeated.",
     )(function)
+
+
+def engine_options(function: FunctionT) -> FunctionT:
+    """Add --engine and --address."""
+    function = click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="The Ray cluster, or auto.  [default: the config's, else a local one is started]",
+    )(function)
+    return click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        help="What runs workers.  [default: local; under resume the run's own]",
+    )(function)
+
+
+def checked_engine(engine: str, address: str | None) -> str:
+    """Return the engine. Raises UsageError for an address that it has no use for."""
+    if address is not None and engine != "ray":
+        raise UsageError("--address is a Ray cluster's; say --engine ray with it")
+    return engine
 
 
 def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:

@@ -6,17 +6,36 @@ from pathlib import Path
 
 import click
 
-from benchrunner.cli.options import config_option, db_option, fault_option, json_option, split_names
+from benchrunner.cli.completing import complete_models, complete_phases, complete_policies
+from benchrunner.cli.options import (
+    backend_options,
+    checked_engine,
+    config_option,
+    db_option,
+    engine_options,
+    fault_option,
+    json_option,
+    split_names,
+)
 
 
 @click.command("phase", short_help="Run phases.")
-@click.argument("names", metavar="PHASE...", nargs=-1, required=True)
-@click.option("--policy", help="native, serial (A), batched (B) or pool (C).  [default: the phase's own]")
+@click.argument("names", metavar="PHASE...", nargs=-1, required=True, shell_complete=complete_phases)
+@click.option(
+    "--policy",
+    shell_complete=complete_policies,
+    help="native, serial (A), batched (B) or pool (C).  [default: the phase's own]",
+)
 @click.option("--instances", type=int, help="Instances per task type.  [default: the phase's own]")
-@click.option("--models", callback=split_names, metavar="A,B", help="Only these models of the phase.")
-@click.option("--live", "backend", flag_value="live", help="Call the real providers.")
-@click.option("--simulated", "backend", flag_value="simulated", help="Call the embedded provider.")
-@click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True, help="What runs workers.")
+@click.option(
+    "--models",
+    callback=split_names,
+    shell_complete=complete_models,
+    metavar="A,B",
+    help="Only these models of the phase.",
+)
+@backend_options
+@engine_options
 @click.option("--stagger", type=float, metavar="S", help="Seconds between launches under native.")
 @click.option("--suite", metavar="S", help="The suite that asks.  [default: the config's]")
 @click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The suite's task file.")
@@ -38,7 +57,8 @@ def command(
     instances: int | None,
     models: tuple[str, ...] | None,
     backend: str | None,
-    engine: str,
+    engine: str | None,
+    address: str | None,
     stagger: float | None,
     suite: str | None,
     tasks: Path | None,
@@ -62,11 +82,14 @@ def command(
       benchrunner phase 5.2 --policy pool
       benchrunner phase 5.1 5.4 --instances 2 --models qwen2.5-7b-instruct,qwen2.5-3b-instruct
       benchrunner phase 5.2 --policy native --stagger 1 --instances 1
+      benchrunner phase 5.2 --engine ray --address auto
       benchrunner phase 5.2 --instances 1 --fault reset=0.02 --fault key_dies=key1@1-3
     """
-    from benchrunner.engine.forking import named_context
+    engine = checked_engine(engine or "local", address)
+    if engine == "local":
+        from benchrunner.engine.forking import named_context
 
-    named_context()  # first of all: its imports run beside ours
+        named_context()  # first of all: its imports run beside ours
 
     from benchrunner.cli.running import Wishes, run_phases
 
@@ -82,5 +105,7 @@ def command(
         faults=faults,
         db=db_path,
         wait_s=float("inf") if wait is None else wait,
+        engine=engine,
+        address=address,
     )
     return run_phases(names, wishes, config_path=config_path, quiet=quiet, as_json=as_json)

@@ -43,6 +43,8 @@ class Wishes:
     db: Path | None = None
     wait_s: float = inf
     faults: tuple[str, ...] = ()  # of the embedded provider: "reset=0.02"
+    engine: str = "local"
+    address: str | None = None  # of the Ray cluster
 
 
 def wished_config(config_path: Path, wishes: Wishes) -> Config:
@@ -87,7 +89,15 @@ def run_phases(names: Sequence[str], wishes: Wishes, *, config_path: Path, quiet
     clock = SystemClock()
     batch_id = new_run_id("batch", clock.utc())
     requests = [
-        RunRequest(config=config, phase=phase, argv=shlex.join(sys.argv[1:]), batch_id=batch_id, wait_s=wishes.wait_s)
+        RunRequest(
+            config=config,
+            phase=phase,
+            argv=shlex.join(sys.argv[1:]),
+            batch_id=batch_id,
+            wait_s=wishes.wait_s,
+            engine=wishes.engine,
+            address=wishes.address,
+        )
         for phase in phases
     ]
     return run_requests(requests, quiet=quiet, as_json=as_json)
@@ -141,7 +151,10 @@ def make_view(*, quiet: bool) -> ProgressView:
     from benchrunner.reporting.console import console_for
     from benchrunner.reporting.progress import LiveProgress
 
-    return LiveProgress(console_for(sys.stderr), SystemClock())
+    console = console_for(sys.stderr)
+    if console.is_dumb_terminal:  # an editor's shell: nothing on it can be overwritten
+        return PlainProgress(sys.stderr, SystemClock())
+    return LiveProgress(console, SystemClock())
 
 
 def show_result(db: Path, result: RunResult, *, as_json: bool) -> None:

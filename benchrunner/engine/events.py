@@ -76,6 +76,7 @@ class WorkerExited:
 
     worker_id: str
     exit_code: int
+    blameless: bool = False  # its node was lost, and another of its workers answers for that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

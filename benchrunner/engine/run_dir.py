@@ -2,6 +2,7 @@
 
     STATE/runs/RUN/life.lock   held by the supervisor for its life; whoever dies with it waits on it
                    door.json   where the Manager listens, for `benchrunner keys`
+                   keys.json   its keys' fingerprints: by which name it and other runs mean the same key
                    windows.bin only for the embedded provider: its keys are private to their run
 """
 
@@ -11,17 +12,20 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+import orjson
+
 from benchrunner.errors import RegistryError
+from benchrunner.records import Key
 from benchrunner.registry.client import Reachable, write_door
 from benchrunner.registry.host import ADDRESS_MAX_BYTES
 from benchrunner.registry.life import LifeLock, is_held
 from benchrunner.registry.state_dir import state_dir
 
-LOCK_NAME, DOOR_NAME, WINDOWS_NAME = "life.lock", "door.json", "windows.bin"
+LOCK_NAME, DOOR_NAME, WINDOWS_NAME, KEYS_NAME = "life.lock", "door.json", "windows.bin", "keys.json"
 SOCKET_NAME_BYTES = 16
 """Room for the socket's own name behind its directory."""
 
@@ -52,6 +56,10 @@ class RunDirectory:
         """Let `benchrunner keys` find the registry."""
         write_door(self.path / DOOR_NAME, host)
 
+    def note_keys(self, keys: Iterable[Key]) -> None:
+        """Let `benchrunner keys` find out who else holds this run's keys."""
+        (self.path / KEYS_NAME).write_bytes(orjson.dumps({key.key_id: key.fingerprint for key in keys}))
+
     def __enter__(self) -> RunDirectory:
         return self
 
@@ -74,6 +82,20 @@ def live_runs() -> Iterator[Path]:
     for path in sorted(runs_dir().iterdir()):
         if is_held(path / LOCK_NAME):
             yield path
+
+
+def noted_keys(path: Path) -> dict[str, str]:
+    """Return the fingerprints by key id that the run of this directory noted; {} while it has not."""
+    try:
+        found: dict[str, str] = orjson.loads((path / KEYS_NAME).read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):  # it is only just starting
+        return {}
+    return found
+
+
+def leases_dir() -> Path:
+    """Return where the machine-wide locks of keys stand."""
+    return state_dir() / "leases"
 
 
 def sweep_dead(runs: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from benchrunner.clock import Clock
@@ -74,7 +74,21 @@ class _DeadlineReader(io.RawIOBase):
             super().close()
 
 
-class _TLSConnection(HTTPSConnection):
+class _Named:
+    """Is called by its place in the errors urllib3 words: a person who reads them knows no classes of ours."""
+
+    host: str
+    port: Any
+
+    def __str__(self) -> str:
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+
+class _Connection(_Named, HTTPConnection):
+    pass
+
+
+class _TLSConnection(_Named, HTTPSConnection):
     """A TLS connection that is not taken for dropped because its server has sent a session ticket."""
 
     @property
@@ -102,13 +116,14 @@ class _TLSConnection(HTTPSConnection):
         return False
 
 
-class _WarmPool(HTTPConnectionPool):
+class _WarmPool(_Named, HTTPConnectionPool):
     """A pool for one thread: opens its connection before there is anything to send, and times what it reads.
 
     `_get_conn`, `_put_conn`, `_new_conn` and `_prepare_proxy` are what urllib3 leaves to subclasses of a pool; there is
     no public way to open a pooled connection without sending a request over it.
     """
 
+    ConnectionCls: Any = _Connection
     deadline: Deadline
 
     def warm(self, timeout_s: float) -> None:

@@ -59,3 +59,17 @@ class KeyLocks:
             os.pwrite(descriptor, note.encode()[:NOTE_BYTES], 0)
             return KeyLock(descriptor)
         return HeldBy(holder or "another run")
+
+
+def notes(directory: Path) -> dict[str, tuple[str, ...]]:
+    """Return, by key's fingerprint, what the holders of its slots wrote down. Takes no lock: nobody is kept waiting.
+
+    What a killed holder wrote stays until the next one; whoever asks knows which runs live.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for path in sorted(directory.glob("*-*.lock")) if directory.is_dir() else ():
+        note = path.read_bytes()[:NOTE_BYTES].decode("utf-8", "replace").strip()
+        if note:
+            fingerprint = path.name.rpartition("-")[0]
+            found[fingerprint] = (*found.get(fingerprint, ()), note)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from math import isinf
 from typing import IO
 
@@ -62,12 +63,18 @@ def figures_text(snapshot: ProgressSnapshot) -> str:
     mark = f"{backend_mark(snapshot.backend)} " if snapshot.backend == "simulated" else ""
     running = sum(shard.status == "running" for shard in snapshot.shards)
     left = "" if snapshot.eta_s is None else f", {duration_text(snapshot.eta_s)} left"
+    binding = f", bound by {snapshot.binding}" if snapshot.binding else ""
     figures = (
         f"{mark}{snapshot.phase} {snapshot.policy}: {snapshot.scored}/{snapshot.total} scored, "
-        f"{snapshot.invalid} invalid, {running} of {len(snapshot.shards)} shards running, "
-        f"{count_text(snapshot.calls)} calls, {snapshot.refused} refused{left}"
+        f"{invalid_text(snapshot)}, {running} of {len(snapshot.shards)} shards running, "
+        f"{count_text(snapshot.calls)} calls, {snapshot.refused} refused{left}{binding}"
     )
-    return " | ".join([figures, *(f"{key.key_id} {load_text(key)}{_doing(key)}" for key in snapshot.keys)])
+    return " | ".join([figures, *(f"{key.key_id} {load_text(key)} {_doing(key)}" for key in snapshot.keys)])
+
+
+def invalid_text(snapshot: ProgressSnapshot) -> str:
+    """Return how many trials are invalid, and what most of them were lost to."""
+    return f"invalid {snapshot.invalid}" + (f" ({printable(snapshot.top_cause)})" if snapshot.top_cause else "")
 
 
 def load_text(key: KeyProgress) -> str:
@@ -77,18 +84,30 @@ def load_text(key: KeyProgress) -> str:
 
 
 def state_text(key: KeyProgress) -> str:
-    """Return what keeps a key from serving: its health if it is not usable, its pause; "" when nothing does."""
-    if key.health != "usable":
-        return key.health
-    return f"paused {duration_text(key.paused_for_s)}" if key.paused_for_s > 0 else ""
+    """Return what keeps a key from serving, for how long, and why; "" when nothing does."""
+    if key.health == "usable" and key.paused_for_s <= 0:
+        return ""
+    said = "paused" if key.health == "usable" else key.health
+    for_s = key.paused_for_s if key.health == "usable" else key.parked_for_s
+    said += f" {duration_text(for_s)}" if for_s > 0 else ""
+    reason = printable(key.reason)
+    if not reason:
+        return said
+    return f"{said} {reason}" if key.health == "held" else f"{said}: {reason}"
 
 
-def models_text(models: tuple[str, ...]) -> str:
+def cap_text(key: KeyProgress) -> str:
+    """Return the requests per second that refusals taught the key to keep to; "" where there were none."""
+    return "" if key.cap_per_s is None else f"cap {key.cap_per_s:.2g}/s"
+
+
+def models_text(models: tuple[str, ...], shorten: Callable[[str], str] = str) -> str:
     """Return the models a key serves, each once, with how many leases it has if there are several; `idle` for none."""
-    counts = Counter(models)
-    return ", ".join(name if count == 1 else f"{name} x{count}" for name, count in counts.items()) or "idle"
+    counts = Counter(map(printable, models))
+    named = ((shorten(name), count) for name, count in counts.items())
+    return ", ".join(name if count == 1 else f"{name} x{count}" for name, count in named) or "idle"
 
 
 def _doing(key: KeyProgress) -> str:
-    refused = f", {key.refused} refused" if key.refused else ""
-    return f" {state_text(key) or models_text(key.models)}{refused}"
+    refused = f"{key.refused} refused" if key.refused else ""
+    return ", ".join(filter(None, (state_text(key) or models_text(key.models), cap_text(key), refused)))

@@ -10,6 +10,8 @@ import fcntl
 import os
 from pathlib import Path
 
+import psutil
+
 
 class FileLock:
     """An exclusive lock on a file of its own, never on the database: closing a second handle on a database file
@@ -56,6 +58,29 @@ def holder_pid(path: Path) -> str:
         return path.read_text() or "unknown"
     except FileNotFoundError:
         return "unknown"
+
+
+def is_driven(database: Path, run_id: str) -> bool:
+    """Return whether a supervisor of this machine drives the run now; looking keeps nobody from taking it."""
+    path = run_lock_path(database, run_id)
+    try:
+        holder = int(path.read_text() or 0)
+    except (FileNotFoundError, ValueError):
+        return False
+    if holder and not psutil.pid_exists(holder):
+        return False
+    # A process of that number lives, or is between lock and write. Its number may be another's by now: ask the kernel.
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def run_lock_path(database: Path, run_id: str) -> Path:

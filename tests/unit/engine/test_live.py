@@ -7,21 +7,23 @@ from dataclasses import replace
 
 import pytest
 from engine_play import Play
+from live_play import TEN_PER_S, use, world_of
 
 from benchrunner.engine.live import LiveFigures
 from benchrunner.engine.messages import CallEnded
 from benchrunner.records import (
     DomainUse,
     Key,
+    KeyEvent,
     KeyProgress,
-    Limit,
     LimitKind,
     Outcome,
     ProgressSnapshot,
+    TrialDone,
+    TrialStatus,
+    WindowProgress,
 )
-from benchrunner.testing import make_key, make_shard
-
-TEN_PER_S = (Limit(kind=LimitKind.REQUESTS, amount=10, per_s=1.0),)
+from benchrunner.testing import StubPolicy, make_key, make_shard
 
 
 def ended(outcome: Outcome = Outcome.OK, *, prompt_tokens: int | None = 100, completion_tokens: int = 20) -> CallEnded:
@@ -47,8 +49,8 @@ def ended(outcome: Outcome = Outcome.OK, *, prompt_tokens: int | None = 100, com
 class Watched:
     """A run that is played, and its figures."""
 
-    def __init__(self, play: Play, *, domains: Sequence[DomainUse] = ()) -> None:
-        self.play = play
+    def __init__(self, play: Play, *, domains: Sequence[DomainUse] = (), managed: bool = True) -> None:
+        self.play, self.domains = play, domains
         keys = {
             key_id: Key(
                 key_id=key_id,
@@ -69,7 +71,8 @@ class Watched:
             key_rates=dict.fromkeys(keys, 10.0),
             started_s=play.clock.now_s(),
             lower_bound_s=12.5,
-            domains=lambda: domains,
+            domains=lambda: self.domains,
+            world=world_of(play, policy=StubPolicy(managed=managed)),
         )
 
     def send(self, key_id: str = "key0", *, times: int = 1, every_s: float = 0.0) -> None:
@@ -194,53 +197,105 @@ def test_a_key_shows_whom_it_serves_how_long_it_pauses_and_how_it_is() -> None:
     assert [key.health for key in watched.look().keys] == ["retired", "usable"]
 
 
-def test_the_time_left_is_the_work_left_over_what_the_keys_allow() -> None:
-    """From capacity, not from recent speed: two keys of 10 per second need half the time of one."""
-    # Given two shards of 30 trials with 10 calls each, 30 dialogues of a second each in flight: 30 s on one key
-    shards = tuple(make_shard(f"s{n}", position=n, trials=30, workers=30) for n in range(2))
-    # Then one key needs a minute for both, two keys half of it
-    assert Watched(Play(shards=shards)).look().eta_s == pytest.approx(60.0)
-    assert Watched(Play(shards=shards, keys=(make_key("key0"), make_key("key1")))).look().eta_s == pytest.approx(30.0)
+def key_event(subject: str, kind: str, detail: str) -> KeyEvent:
+    return KeyEvent(run_id="r1", subject=subject, is_domain=False, at="", kind=kind, detail=detail)
 
 
-def test_the_time_left_falls_as_trials_end_and_is_nothing_at_the_end() -> None:
-    """It counts trials that run as work left, and ended ones as done."""
-    play = Play(shards=(make_shard(trials=4, workers=2),))
-    watched = Watched(play)
-    play.tick()
-    (worker_id,) = play.state.workers
-    before = watched.look().eta_s
-    assert before == pytest.approx(20.0)
-    play.scored(worker_id, "s0-t00", "s0-t01")
-    assert watched.look().eta_s == pytest.approx(10.0)
-    play.scored(worker_id, "s0-t02", "s0-t03")
-    assert watched.look().eta_s == 0.0
+def test_the_time_left_is_there_before_the_first_call() -> None:
+    """It comes from the work and the keys: 30 calls, two dialogues of a second a call at once."""
+    assert Watched(Play()).look().eta_s == pytest.approx(20.0, rel=0.1)
 
 
-def test_providers_work_side_by_side() -> None:
-    """Two providers' keys cannot help each other: the time left is the slower one's, not the sum."""
-    shards = (
-        make_shard("s0", trials=30, workers=30),
-        make_shard("s1", position=1, trials=60, workers=60, provider="azure", key_id="az"),
-    )
-    keys = (make_key("key0"), make_key("az", provider="azure"))
-    assert Watched(Play(shards=shards, keys=keys)).look().eta_s == pytest.approx(60.0)
+def test_the_causes_of_lost_trials_are_counted_and_the_most_frequent_is_named() -> None:
+    """Only trials that are invalid for good; one that is tried again is not lost."""
+    watched = Watched(Play())
+    assert watched.look().top_cause == ""
+    for number, cause in enumerate(("connection", "api_timeout", "api_timeout")):
+        watched.figures.note(
+            TrialDone(trial_id=f"t{number}", status=TrialStatus.INVALID, ended_at="", error_class=cause)
+        )
+    watched.figures.note(TrialDone(trial_id="t9", status=TrialStatus.SCORED, ended_at="", error_class="wrong_order"))
+    assert watched.look().top_cause == "api_timeout"
 
 
-def test_keys_without_a_bound_serve_all_their_shards_at_once() -> None:
-    """An unbounded key's quota is per model: its shards do not wait for each other."""
-    shards = tuple(
-        make_shard(f"s{n}", position=n, trials=30, workers=30, provider="azure", key_id="az") for n in range(3)
-    )
-    keys = (make_key("az", provider="azure", slots=0, rate_per_s=float("inf")),)
-    assert Watched(Play(shards=shards, keys=keys)).look().eta_s == pytest.approx(10.0)
-
-
-def test_work_that_no_key_is_left_for_has_no_time() -> None:
-    """Nothing is foretold of shards whose keys are all refused."""
+def test_a_key_shows_its_window_and_those_of_the_models_it_serves() -> None:
+    """Its own first, then (account, model) windows, the fullest first; other models' windows are not its."""
+    # Given a key that serves m-s0, whose account has a token window for it and for another model
     play = Play()
+    own, served, other = use(used=7.0), use("lab/m-s0", used=30.0, kind=LimitKind.TOKENS, amount=100), use("lab/m-x")
+    watched = Watched(play, domains=(own, served, other))
+    assert watched.key().windows == (WindowProgress(model="", use=own.windows[0]),)
+    play.tick()
+    assert watched.key().windows == (
+        WindowProgress(model="", use=own.windows[0]),
+        WindowProgress(model="m-s0", use=served.windows[0]),
+    )
+
+
+def test_under_native_a_window_shows_what_this_run_sent() -> None:
+    """No shared window counts there."""
+    watched = Watched(Play(), domains=(use(used=0.0),), managed=False)
+    watched.send(times=5, every_s=0.4)
+    assert [one.use.used for one in watched.key().windows] == [2.0]
+
+
+def test_a_paused_key_says_which_refusal_it_was() -> None:
+    """The provider's words, of the key's own pause or of the only model it serves."""
+    # Given a refusal of the key
+    play = Play()
+    watched = Watched(play, domains=(use(paused_for_s=3.0),))
+    play.tick()
+    refusal = replace(ended(Outcome.RATE_LIMITED, prompt_tokens=None), http_status=400, paused_domain="key0")
+    watched.hear(replace(refusal, provider_code="MPE-429", detail="HTTP 400: wait 3 s"))
+    assert (watched.key().paused_for_s, watched.key().reason) == (3.0, "MPE-429 wait 3 s")
+    # Given a refusal of the model instead, of which only the status is known
+    watched.hear(replace(refusal, http_status=429, paused_domain="lab/m-s0"))
+    watched.domains = (use(), use("lab/m-s0", paused_for_s=2.0))
+    assert (watched.key().paused_for_s, watched.key().reason) == (2.0, "HTTP 429")
+
+
+def test_a_learned_cap_is_shown_on_the_key_whose_calls_it_spaces() -> None:
+    """Of the key or of a model it serves, the lower one."""
+    play = Play()
+    play.tick()
+    watched = Watched(play, domains=(use(cap_per_s=5.0, waiting=2), use("lab/m-s0", cap_per_s=1.5)))
+    assert (watched.key().cap_per_s, watched.key().waiting) == (1.5, 2)
+
+
+def test_a_parked_or_refused_key_says_why_and_for_how_long() -> None:
+    """What the provider said is on the screen, not only in the log that scrolled away."""
+    play = Play(shards=(make_shard("s0"), make_shard("s1", position=1)), keys=(make_key("key0"), make_key("key1")))
     watched = Watched(play)
     play.tick()
+    first, second = play.state.workers
+    play.key_refused(first, detail="invalid api key")
+    play.quota_spent(second, 60.0)
+    watched.figures.note(key_event("key1", "park", "daily limit reached"))
+    play.clock.sleep_s(10.0)
+    rows = watched.look().keys
+    assert [(row.health, row.reason, row.parked_for_s) for row in rows] == [
+        ("retired", "invalid api key", 0.0),
+        ("parked", "daily limit reached", 50.0),
+    ]
+
+
+def test_a_key_of_another_run_says_whose_it_is_until_it_is_had_again() -> None:
+    """Also between two tries for it: it is no more ours in that instant."""
+    play = Play()
+    play.tick()
     (worker_id,) = play.state.workers
-    play.key_refused(worker_id)
-    assert watched.look().eta_s is None
+    play.denied(worker_id)
+    play.state.keys["key0"].denied_by = "run other (process 7)"
+    play.clock.sleep_s(5.0)
+    row = Watched(play).key()
+    assert (row.health, row.reason) == ("held", "by run other (process 7)")
+
+
+def test_what_binds_is_told() -> None:
+    """Calls that wait while the key's window is full: the window."""
+    play = Play(shards=(make_shard(trials=5),))
+    play.tick()
+    watched = Watched(play, domains=(use(used=10.0),))
+    assert watched.look().binding == ""
+    watched.hear(replace(ended(), wait_window_s=0.4))
+    assert watched.look().binding == "10 requests per 1 s of key0"

@@ -11,8 +11,9 @@ import requests
 import urllib3
 
 from benchrunner.providers.classify import classify_exception
-from benchrunner.providers.connections import OversizedBodyError
+from benchrunner.providers.connections import NETWORK_ERRORS, Line, OversizedBodyError, find_way
 from benchrunner.records import Outcome
+from benchrunner.testing import FakeClock
 
 SECRET = "sk-test-0123456789abcdef"
 
@@ -84,3 +85,24 @@ def test_secret_in_an_exception_is_masked() -> None:
     result = classify_exception(OSError(f"bad header Bearer {SECRET}"), secret=SECRET)
     # Then
     assert result.detail == "connection: bad header Bearer ***"
+
+
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:9/v1", "https://127.0.0.1:9/v1"])
+def test_a_provider_that_is_down_is_named_by_its_place(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Host and port are what somebody can act on; names of our classes are not."""
+    # Given a place where nobody listens, without opening a socket to find out
+    def refuse(*_: object, **__: object) -> socket.socket:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", refuse)
+    line = Line(find_way(base_url, 1.0), FakeClock())
+    # When connecting ahead of a request fails, and a request does
+    said = []
+    for act in (line.warm, lambda: line.post(f"{base_url}/chat/completions", {}, b"{}", 1.0)):
+        with pytest.raises(NETWORK_ERRORS) as failed:
+            act()
+        said.append(classify_exception(failed.value).detail)
+    # Then both say where
+    assert said[0] == "refused: 127.0.0.1:9: Failed to establish a new connection: [Errno 111] Connection refused"
+    assert said[1].startswith("refused: 127.0.0.1:9: Max retries exceeded with url: /v1/chat/completions")
+    assert [word for words in said for word in ("Pool", "_TLS", "HTTPConnection") if word in words] == []
