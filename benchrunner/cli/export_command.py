@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from benchrunner.cli.completing import complete_runs
 from benchrunner.cli.options import config_option, database_path, db_option
 from benchrunner.errors import UsageError
 
 
 @click.command("export", short_help="Write the results table as CSV, JSON or Parquet.")
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_runs)
 @click.option(
     "--format",
     "kind",

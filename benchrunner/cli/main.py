@@ -15,7 +15,25 @@ import click
 from benchrunner import __version__
 from benchrunner.errors import BenchrunnerError
 
-COMMANDS = ("init", "check", "plan", "phase", "resume", "runs", "show", "audit", "export", "keys", "tasks", "simulate")
+COMMANDS = (
+    "init",
+    "check",
+    "plan",
+    "phase",
+    "resume",
+    "runs",
+    "show",
+    "audit",
+    "report",
+    "compare",
+    "export",
+    "keys",
+    "nightly",
+    "tasks",
+    "simulate",
+    "browse",
+    "completion",
+)
 """In the order a newcomer meets them. Each is `command` in the file of its name."""
 
 
@@ -64,7 +82,8 @@ def main() -> None:
         click.echo("benchrunner runs on Linux and macOS only: it needs flock, unix sockets and fork servers", err=True)
         sys.exit(2)
     try:
-        code = cli(standalone_mode=False)
+        # Named, however it was started: `python -m benchrunner` would complete under another variable.
+        code = cli(prog_name="benchrunner", standalone_mode=False)
     except click.exceptions.Abort as abort:
         # click also takes an EOFError for somebody at the keyboard; nobody is asked anything here, so it is a bug.
         if isinstance(abort.__cause__ or abort.__context__, EOFError):

@@ -6,14 +6,21 @@ from pathlib import Path
 
 import click
 
+from benchrunner.cli.completing import complete_models, complete_phases, complete_policies
 from benchrunner.cli.options import config_option, json_option, split_names
 
 
 @click.command("plan", short_help="Show shards, load per key, and how long a phase will take.")
-@click.argument("names", metavar="PHASE...", nargs=-1, required=True)
-@click.option("--policy", help="Show this policy only.  [default: all four]")
+@click.argument("names", metavar="PHASE...", nargs=-1, required=True, shell_complete=complete_phases)
+@click.option("--policy", shell_complete=complete_policies, help="Show this policy only.  [default: all four]")
 @click.option("--instances", type=int, help="Instances per task type.  [default: the phase's own]")
-@click.option("--models", callback=split_names, metavar="A,B", help="Only these models of the phase.")
+@click.option(
+    "--models",
+    callback=split_names,
+    shell_complete=complete_models,
+    metavar="A,B",
+    help="Only these models of the phase.",
+)
 @click.option("--suite", metavar="S", help="The suite that asks.  [default: the config's]")
 @click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The suite's task file.")
 @json_option

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
-from benchrunner.cli.options import config_option, database_path, db_option, json_option
+from benchrunner.cli.completing import complete_runs
+from benchrunner.cli.options import config_option, database_path, db_option, engine_options, json_option
 
 
 @click.command("resume", short_help="Run the rest of an unfinished run.")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete_runs)
 @click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The task file the run began with.")
 @click.option("--force", is_flag=True, help="Go on although config or suite changed since.")
 @click.option("--wait", type=click.FloatRange(min=0), metavar="S", help="Wait so long for keys other runs hold.")
+@engine_options
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 @db_option
@@ -23,6 +25,8 @@ def command(
     tasks: Path | None,
     force: bool,
     wait: float | None,
+    engine: str | None,
+    address: str | None,
     quiet: bool,
     as_json: bool,
     db_path: Path | None,
@@ -36,9 +40,10 @@ def command(
     Example:
       benchrunner resume
     """
-    from benchrunner.engine.forking import named_context
+    if engine != "ray":
+        from benchrunner.engine.forking import named_context
 
-    named_context()  # first of all: its imports run beside ours
+        named_context()  # first of all: its imports run beside ours
 
     from benchrunner.cli.resuming import request_for
     from benchrunner.cli.running import run_requests
@@ -50,6 +55,8 @@ def command(
         tasks=tasks,
         force=force,
         wait_s=float("inf") if wait is None else wait,
+        engine=engine,
+        address=address,
     )
     click.echo(told, err=True)
     return run_requests([request], quiet=quiet, as_json=as_json)

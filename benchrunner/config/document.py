@@ -19,8 +19,10 @@ from benchrunner.config.schema import (
     LimitTable,
     ModelLimitTable,
     ModelTable,
+    NightlyTable,
     PhaseTable,
     ProviderTable,
+    RayTable,
     RunTable,
     SimulatedTable,
     SimulatorTable,
@@ -37,6 +39,8 @@ _TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ('[models."NAME"]', ModelTable),
     ('[models."NAME".simulated]', SimulatedTable),
     ('[phases."NAME"]', PhaseTable),
+    ("[nightly]", NightlyTable),
+    ("[engine.ray]", RayTable),
 )
 
 _OPENING = """\
@@ -88,7 +92,7 @@ def _kind(annotation: object, metadata: list[object]) -> str:
         return ", ".join(f"`{one}`" for one in get_args(annotation))
     if origin is list:
         return f"list of {_plural(get_args(annotation)[0])}"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return "table"
     words: dict[object, str] = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
     return words[annotation] + _bounds(metadata)

@@ -12,20 +12,30 @@ from benchrunner.config.references import VARIABLE_IN_TEXT, SuiteWords, Tables, 
 from benchrunner.config.schema import (
     POLICY_LETTERS,
     WORD,
+    EngineTable,
     KeyTable,
     LimitTable,
     ModelLimitTable,
     ModelTable,
+    NightlyTable,
     PhaseTable,
     ProviderTable,
+    RayTable,
     RunTable,
     SimulatorTable,
 )
-from benchrunner.config.settings import Config, RunSettings, SimulatedModel, SimulatorSettings
+from benchrunner.config.settings import (
+    Config,
+    NightlySettings,
+    RaySettings,
+    RunSettings,
+    SimulatedModel,
+    SimulatorSettings,
+)
 from benchrunner.errors import ConfigError, did_you_mean
 from benchrunner.records import KeyEntry, Limit, LimitKind, ModelEntry, Phase, PhaseOrder, Provider, ShardOrder
 
-_TOP = ("run", "simulator", "providers", "models", "phases")
+_TOP = ("run", "simulator", "providers", "models", "phases", "nightly", "engine")
 _CLOSED_SUITE = "workflow"  # the suite whose words are known before a task file is
 
 
@@ -44,13 +54,17 @@ def load_config(path: Path, *, environ: Mapping[str, str], words: SuiteWords | N
     run = faults.validated(RunTable, raw.get("run", {}), "[run]")
     simulator = faults.validated(SimulatorTable, raw.get("simulator", {}), "[simulator]")
     tables = _tables(raw, faults)
+    tables.nightly = faults.validated(NightlyTable, raw.get("nightly", {}), "[nightly]")
+    engine = faults.validated(EngineTable, raw.get("engine", {}), "[engine]")
+    if engine is not None:
+        tables.ray = engine.ray or faults.validated(RayTable, {}, "[engine.ray]")
     if words is None and run is not None and run.suite == _CLOSED_SUITE:
         words = _closed_words()
     check_references(tables, words, faults)
     injected = injected_faults(simulator.faults if simulator is not None else None)
     check_outage(injected, tuple(key_id for key_id, _ in tables.key_owners), "[simulator.faults]", faults)
     settings = _run_settings(run, path, environ, faults) if run is not None else None
-    if faults.sentences or settings is None or simulator is None:
+    if faults.sentences or settings is None or simulator is None or tables.nightly is None or tables.ray is None:
         raise ConfigError(str(path), tuple(faults.sentences))
     return Config(
         path=path,
@@ -65,6 +79,8 @@ def load_config(path: Path, *, environ: Mapping[str, str], words: SuiteWords | N
             if table.simulated is not None
         },
         phases=tuple(_phase(name, table) for name, table in tables.phases.items()),
+        nightly=_nightly(tables.nightly, tuple(tables.phases)),
+        ray=RaySettings(**tables.ray.model_dump()),
     )
 
 
@@ -93,6 +109,7 @@ def _tables(raw: Mapping[str, object], faults: Faults) -> Tables:
         if model := faults.validated(ModelTable, body, f"[{table_name('models', name)}]"):
             tables.models[name] = model
     for name, body in _named(raw, "phases", faults):
+        tables.phase_names.append(name)
         _check_word("phases", name, faults)
         if phase := faults.validated(PhaseTable, body, f"[{table_name('phases', name)}]"):
             tables.phases[name] = phase
@@ -181,6 +198,15 @@ def _run_settings(run: RunTable, config: Path, environ: Mapping[str, str], fault
     for key in ("db", "tasks", "env_file"):
         values[key] = place(key, values[key]) if values[key] is not None else None
     return RunSettings(**values)
+
+
+def _nightly(table: NightlyTable, every_phase: tuple[str, ...]) -> NightlySettings:
+    return NightlySettings(
+        phases=every_phase if table.phases is None else tuple(table.phases),
+        policy=POLICY_LETTERS.get(table.policy, table.policy) if table.policy is not None else None,
+        deadline_s=table.deadline_s,
+        wait_s=table.wait_s,
+    )
 
 
 def _limits(table: LimitTable) -> tuple[Limit, ...]:

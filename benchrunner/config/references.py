@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from benchrunner.config.faults import Faults, shown, table_name
-from benchrunner.config.schema import KeyTable, ModelLimitTable, ModelTable, PhaseTable, ProviderTable
+from benchrunner.config.schema import (
+    KeyTable,
+    ModelLimitTable,
+    ModelTable,
+    NightlyTable,
+    PhaseTable,
+    ProviderTable,
+    RayTable,
+)
 from benchrunner.errors import did_you_mean
 
 VARIABLE_IN_TEXT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -30,6 +38,9 @@ class Tables:
     provider_names: list[str] = field(default_factory=list)
     key_owners: list[tuple[str, str]] = field(default_factory=list)  # (key id, provider), as often as written
     model_names: list[str] = field(default_factory=list)
+    phase_names: list[str] = field(default_factory=list)
+    nightly: NightlyTable | None = None
+    ray: RayTable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,11 @@ def check_references(tables: Tables, words: SuiteWords | None, faults: Faults) -
         _check_phase(where, phase, tables.model_names, faults)
         if words is not None:
             _check_words(where, phase, words, faults)
+    if tables.nightly is not None:
+        _check_nightly(tables.nightly, tables.phase_names, faults)
+    for name in tables.ray.providers if tables.ray is not None else ():
+        if name not in tables.provider_names:
+            faults.unknown("[engine.ray]", "providers", name, "provider", tables.provider_names)
 
 
 def base_url_fault(kind: str, url: str) -> str | None:
@@ -152,6 +168,14 @@ def _check_phase(where: str, phase: PhaseTable, models: Sequence[str], faults: F
     for prompt in dict.fromkeys(phase.prompts):
         if prompt not in grouped:
             faults.add(f"{where} groups", f"the prompt {shown(prompt)} is in none of them")
+
+
+def _check_nightly(nightly: NightlyTable, phases: Sequence[str], faults: Faults) -> None:
+    for name in dict.fromkeys(nightly.phases or ()):
+        if name not in phases:
+            faults.unknown("[nightly]", "phases", name, "phase", phases)
+    for value in _repeated(nightly.phases or ()):
+        faults.add("[nightly] phases", f"{shown(value)} stands more than once")
 
 
 def _check_words(where: str, phase: PhaseTable, words: SuiteWords, faults: Faults) -> None:

@@ -218,6 +218,47 @@ class ModelTable(Table):
     simulated: SimulatedTable | None = Field(None, description='See `[models."NAME".simulated]`.')
 
 
+class NightlyTable(Table):
+    """What `benchrunner nightly` runs. Command line options of the same name override it."""
+
+    phases: Annotated[Texts | None, BeforeValidator(_all_or_list)] = Field(
+        None, description='Phases of this file, in the order they are to run, or `"all"`.', validate_default=False
+    )
+    policy: Literal["native", "serial", "batched", "pool", "A", "B", "C"] | None = Field(
+        None, description="The policy of all of them. Absent: each phase's own."
+    )
+    deadline_s: SecondsOrNone = Field(
+        0.0, description="The night is drained so long after its start; what is left is for the next. 0: no deadline."
+    )
+    wait_s: SecondsOrNone = Field(
+        1800.0, description="How long to wait for another night to end, and for keys that other runs hold."
+    )
+
+
+class RayTable(Table):
+    """Where `--engine ray` runs. docs/ray.md describes it."""
+
+    address: Text | None = Field(
+        None, description="`auto` or HOST:PORT of a cluster. Absent: a local one is started and stopped. See --address."
+    )
+    worker_cpus: SecondsOrNone = Field(
+        0.02, description="Processors that a worker reserves. It mostly waits: 50 of them share one by default."
+    )
+    worker_memory_mb: Whole = Field(0, description="Memory that a worker reserves. 0: none.")
+    resources: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        {}, description="Custom resources that every worker takes, such as `{ bench = 1 }`."
+    )
+    providers: dict[str, Text] = Field(
+        {}, description="Custom resource of the nodes a provider can be reached from: `{ ideallab = \"campus\" }`."
+    )
+
+
+class EngineTable(Table):
+    """What runs the workers."""
+
+    ray: RayTable | None = Field(None, description="See `[engine.ray]`.")
+
+
 class PhaseTable(Table):
     """A named grid: models x prompts x difficulties x tool success rates x task types x instances."""
 

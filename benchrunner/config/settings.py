@@ -55,6 +55,27 @@ class SimulatedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NightlySettings:
+    """The [nightly] table. It tells when and what to run, not how: it is in no run's config hash."""
+
+    phases: tuple[str, ...]  # of the file, in order
+    policy: str | None  # None: each phase's own
+    deadline_s: float  # 0.0: none
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaySettings:
+    """The [engine.ray] table. It tells where, not what: it is in no run's config hash."""
+
+    address: str | None  # None: a local cluster
+    worker_cpus: float
+    worker_memory_mb: int
+    resources: Mapping[str, float]
+    providers: Mapping[str, str]  # provider -> custom resource of the nodes it is reached from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A phases.toml that was read and found right. Holds no secret.
 
@@ -69,6 +90,8 @@ class Config:
     models: tuple[ModelEntry, ...]
     simulated: Mapping[str, SimulatedModel]  # by model; only those with a `simulated` table
     phases: tuple[Phase, ...]
+    nightly: NightlySettings
+    ray: RaySettings
 
     def phase(self, name: str) -> Phase:
         """Return the phase of that name. Raises UsageError naming the nearest one."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import signal
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import multiprocess
+
+from benchrunner.errors import StateError
 
 PRELOAD = ("benchrunner.engine.worker_entry", "benchrunner.registry.host")
 
@@ -44,7 +47,15 @@ def named_context(*preload: str) -> Any:
     # First and outside: starting the tracker unblocks both signals, and the server would begin with them open.
     resource_tracker.ensure_running()
     with deaf_children():
-        forkserver.ensure_running()
+        try:
+            forkserver.ensure_running()
+        except OSError as error:
+            # Its socket lies in a directory of multiprocess's own under the temporary directory; the kernel takes 107
+            # bytes of path.
+            where = tempfile.gettempdir()
+            raise StateError(
+                f"the fork server's socket cannot be made under {where}: {error}; set TMPDIR to a short, writable path"
+            ) from error
     atexit.register(end_servers)
     return context
 

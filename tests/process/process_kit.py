@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -138,6 +139,15 @@ class Workspace:
                 return 0
             raise
         return int(next(iter(row.values())))
+
+
+@contextlib.contextmanager
+def short_name(directory: Path) -> Iterator[Path]:
+    """Name the directory by a path that leaves room for a unix socket in it (107 bytes), however deep pytest put it."""
+    with tempfile.TemporaryDirectory(prefix="b-", dir="/tmp") as place:
+        link = Path(place) / "t"
+        link.symlink_to(directory)
+        yield link
 
 
 def family(pid: int) -> list[psutil.Process]:

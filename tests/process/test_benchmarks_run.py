@@ -10,27 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from process_kit import ROOT, short_name
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT))  # benchmarks are no installed package
 
-from benchmarks.__main__ import with_tables  # noqa: E402 - benchmarks are no installed package
-from benchmarks.figures import Figure  # noqa: E402
+from benchmarks.__main__ import with_tables
+from benchmarks.figures import Figure
 
 
 def bench(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m benchmarks ARGUMENTS` with a temporary directory of its own."""
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(scratch)},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+    with short_name(scratch) as temporary:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks", *arguments],
+            cwd=ROOT,
+            env={"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary)},
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
     assert list(scratch.iterdir()) == [], "a benchmark left files behind"
     return done
 
@@ -44,6 +45,7 @@ def figures_of(done: subprocess.CompletedProcess[str], name: str) -> dict[str, d
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_w1_tells_what_the_server_saw(tmp_path: Path) -> None:
     """W1 runs whole commands on the strict provider; refused is what the server counted, lost what runs.db lacks."""
     # When two calls of each of the ten shards are measured

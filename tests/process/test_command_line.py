@@ -257,3 +257,15 @@ def test_the_groups_of_one_model_run_at_once_under_native(workspace: Workspace) 
     assert {lease["key_id"] for lease in leases} == {"key0"}
     assert max(lease["granted_at"] for lease in leases) < min(lease["released_at"] for lease in leases)
     assert workspace.rows("select status, count(*) n from trials group by 1") == [{"status": "scored", "n": 35}]
+
+
+def test_a_temporary_directory_too_deep_for_a_socket_is_told_in_a_sentence(workspace: Workspace) -> None:
+    """The kernel takes 107 bytes of socket path: a longer one is the user's to shorten, not a traceback."""
+    deep = workspace.path / ("d" * 100)
+    deep.mkdir()
+    workspace.env["TMPDIR"] = str(deep)
+    ended = workspace.run("phase", "5.2", "--instances", "1", "--quiet")
+    assert ended.code == 2
+    assert "set TMPDIR to a short" in in_one_line(ended.err)
+    assert "Traceback" not in ended.err
+    assert list(deep.iterdir()) == []

@@ -24,6 +24,12 @@ def point_at(workspace: Workspace, provider: StrictProvider) -> None:
     workspace.env["IDEALLAB_BASE_URL"] = provider.base_url
 
 
+def twice_as_fast(workspace: Workspace, strict_provider: Provide, *options: str) -> None:
+    """Point at a provider that bears twice the shipped limit, and say so in the config: half the time, same course."""
+    point_at(workspace, strict_provider("--limit", "20", *options))
+    workspace.edit_config("limits = [{ requests = 10, per_s = 1 }]", "limits = [{ requests = 20, per_s = 1 }]")
+
+
 def assert_complete(workspace: Workspace) -> None:
     """Every planned trial was scored exactly once, and nothing is left held."""
     by_status = workspace.rows("select status, count(*) n from trials group by status")
@@ -33,6 +39,7 @@ def assert_complete(workspace: Workspace) -> None:
     assert workspace.count("select count(*) from shards where status <> 'done'") == 0
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("policy", ["serial", "batched", "pool"])
 def test_a_strict_provider_refuses_nothing(policy: str, workspace: Workspace, strict_provider: Provide) -> None:
     """Under a managed policy no key is sent more than its limit, and no key serves two models at once."""
@@ -54,8 +61,7 @@ def test_a_strict_provider_refuses_nothing(policy: str, workspace: Workspace, st
 def test_a_killed_worker_costs_no_result(workspace: Workspace, strict_provider: Provide) -> None:
     """SIGKILL of a worker that holds a lease and permits: the run ends complete, no trial twice, no lease left."""
     # Given a run with workers in the middle of their dialogues
-    provider = strict_provider()
-    point_at(workspace, provider)
+    twice_as_fast(workspace, strict_provider)
     process = workspace.start(*SMALL, "--policy", "pool")
     wait_until(lambda: workspace.count("select count(*) from calls where outcome = 'ok'") > 30, "30 replies")
     # When one of them is killed
@@ -77,8 +83,7 @@ def test_a_killed_worker_costs_no_result(workspace: Workspace, strict_provider: 
 
 def test_sigterm_drains_and_resume_runs_the_rest(workspace: Workspace, strict_provider: Provide) -> None:
     """SIGTERM: exit 143, everything finished is kept, no process remains; resume runs the rest and no more."""
-    provider = strict_provider()
-    point_at(workspace, provider)
+    twice_as_fast(workspace, strict_provider)
     workspace.edit_config("seed = 20250826", "drain_s = 1\nseed = 20250826")
     process = workspace.start(*SMALL, "--policy", "pool")
     # Given a run that has some trials scored
@@ -151,8 +156,7 @@ def alive(process: psutil.Process) -> bool:
 
 def test_no_process_outlives_a_killed_supervisor(workspace: Workspace, strict_provider: Provide) -> None:
     """SIGKILL of the supervisor: workers, Manager and fork server are gone within five seconds; resume works."""
-    provider = strict_provider("--latency", "0.4")
-    point_at(workspace, provider)
+    twice_as_fast(workspace, strict_provider, "--latency", "0.4")
     process = workspace.start(*SMALL, "--policy", "pool")
     wait_until(lambda: workspace.count("select count(*) from trials where status = 'scored'") >= 2, "2 trials scored")
     members = family(process.pid)
@@ -168,8 +172,7 @@ def test_no_process_outlives_a_killed_supervisor(workspace: Workspace, strict_pr
 
 def test_a_refused_key_is_retired_and_the_others_go_on(workspace: Workspace, strict_provider: Provide) -> None:
     """One key answers 401: it is retired with a row in key_events, and the run completes on the others."""
-    provider = strict_provider("--refuse", "test-secret-a")
-    point_at(workspace, provider)
+    twice_as_fast(workspace, strict_provider, "--refuse", "test-secret-a")
     ended = workspace.run(*SMALL, "--policy", "pool")
     assert ended.code == 0, ended.err
     assert_complete(workspace)

@@ -7,7 +7,7 @@ import json
 import pytest
 from process_kit import Workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
 
 SMALL = ("5.2", "--instances", "1", "--models", "qwen2.5-14b-instruct,qwen2.5-7b-instruct")
 """Four shards of five trials; at five times the speed a run takes six to twelve seconds."""

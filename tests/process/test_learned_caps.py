@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 from process_kit import ROOT, Workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
 
 
 @dataclass

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from process_kit import ROOT, StrictProvider, Workspace, family
+from process_kit import ROOT, StrictProvider, Workspace, family, short_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -28,12 +28,14 @@ def secrets() -> dict[str, str]:
 
 
 @pytest.fixture
-def guarded(workspace: Workspace, secrets: dict[str, str]) -> Workspace:
-    """Return a workspace whose temporary files are its own too, with the secrets in its environment."""
-    (workspace.path / "tmp").mkdir()
-    workspace.env |= secrets | {"TMPDIR": str(workspace.path / "tmp")}
+def guarded(workspace: Workspace, secrets: dict[str, str]) -> Iterator[Workspace]:
+    """Yield a workspace whose temporary files are its own too, with the secrets in its environment."""
+    own = workspace.path / "tmp"
+    own.mkdir()
     workspace.edit_config("limits = [{ requests = 10, per_s = 1 }]", "limits = [{ requests = 200, per_s = 1 }]")
-    return workspace
+    with short_name(own) as temporary:
+        workspace.env |= secrets | {"TMPDIR": str(temporary)}
+        yield workspace
 
 
 @pytest.fixture

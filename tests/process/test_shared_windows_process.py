@@ -138,6 +138,7 @@ def assert_nobody_was_sent_more_than_its_limit(sent: Path) -> None:
     assert_within(MODEL.limits[1], [(at_s, tokens) for _, at_s, with_model, tokens in sends if with_model])
 
 
+@pytest.mark.alone
 def test_processes_and_threads_together_never_send_more_than_the_limit(
     path: Path, sent: Path, workers: list[BaseProcess]
 ):

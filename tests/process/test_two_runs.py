@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from process_kit import StrictProvider, Workspace, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
 
 Provide = Callable[..., StrictProvider]
 

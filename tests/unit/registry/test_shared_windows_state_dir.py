@@ -29,6 +29,19 @@ def test_without_the_variable_it_is_the_platforms(tmp_path: Path, monkeypatch: p
     assert tmp_path / "benchrunner" == state.state_dir()
 
 
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Under cron in a container nobody may know the home directory; then "~" is no place to keep anything."""
+    # Given neither the variable, nor HOME, nor an entry for the user
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCHRUNNER_STATE_DIR", raising=False)
+    monkeypatch.setattr(state, "user_state_path", lambda name: Path("~/.local/state") / name)
+    # When the state directory is asked for
+    with pytest.raises(StateError, match=r"neither HOME nor the user database .* set HOME, or BENCHRUNNER_STATE_DIR"):
+        state.state_dir()
+    # Then no directory called ~ was made
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_open_to_others_is_refused_with_the_command_that_mends_it(named: Path):
     """Somebody else could exchange the windows."""
     named.mkdir(parents=True)

@@ -1,0 +1,192 @@
+"""What the end of one live call means, and what to do about it, in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchrunner.engine.live_check import Found, Unsent
+from benchrunner.records import CallResult, Outcome
+from benchrunner.reporting.wording import duration_text
+
+_NO_SUCH_MODEL = re.compile(
+    r"DeploymentNotFound|model_?not_?found|model.{0,80}?(?:not exist|not found|not supported)", re.IGNORECASE
+)
+_NO_SECURE_LINE = frozenset({"tls_certificate", "tls"})
+_NO_LINE = frozenset({"dns", "refused", "connect_timeout", "proxy", "connection"})
+_BROKEN_LINE = frozenset({"disconnected", "reset", "torn_body", "body_too_large"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a call's end is called, and what it means for whoever asked."""
+
+    status: str  # one or two words
+    means: str
+    todo: str  # "" where there is nothing to do
+    fine: bool = False
+
+
+def verdict_on(found: Found, variables: Mapping[str, str], secrets_in: str) -> Verdict:
+    """Return what the end of one call means, and what to do."""
+    key_id, provider = found.probe.key.key_id, found.probe.provider.name
+    result = found.result
+    if result is None:
+        return _unsent(found, key_id, provider)
+    match result.outcome:
+        case Outcome.OK | Outcome.TRUNCATED:
+            return Verdict(status="ok", means=_served_by(found, result), todo="", fine=True)
+        case Outcome.EMPTY:
+            return Verdict(
+                status="ok, no text",
+                means="it answered, but without text in the few tokens it was given",
+                todo="nothing, unless trials end as empty_reply",
+                fine=True,
+            )
+        case Outcome.RATE_LIMITED:
+            return _throttled(found, result)
+        case Outcome.AUTH:
+            return _refused_key(result, key_id, provider, variables.get(key_id, "its variable"), secrets_in)
+        case Outcome.QUOTA:
+            return Verdict(
+                status="no quota",
+                means=f"{provider} knows {key_id}, but its quota is used up",
+                todo="raise the quota or wait for its reset; a run parks such a key and goes on with the others",
+            )
+        case Outcome.BAD_REQUEST:
+            return _bad_request(found, result, provider)
+        case Outcome.TRANSIENT:
+            return _transient(found, result, provider)
+
+
+def _served_by(found: Found, result: CallResult) -> str:
+    served = result.reply.served_model if result.reply is not None else ""
+    asked = (found.probe.model.name.casefold(), found.probe.deployment.casefold())
+    # A version behind the name is how a service says which build it is; another name is another model.
+    if not served or any(served.casefold().startswith(name) or name.startswith(served.casefold()) for name in asked):
+        return ""
+    return f"the reply calls itself {served}: see that this is the model you mean"
+
+
+def _unsent(found: Found, key_id: str, provider: str) -> Verdict:
+    if found.unsent is Unsent.HELD:
+        return Verdict(
+            status="held",
+            means=f"{key_id} serves another run now: {found.note}",
+            todo="check again when that run has ended; `benchrunner keys` shows it",
+        )
+    if found.unsent is Unsent.NO_ROOM:
+        return Verdict(
+            status="no room",
+            means=f"nothing was sent: within --timeout its limits allowed no call ({found.note})",
+            todo="`benchrunner keys` shows what fills them; check again later, or with a longer --timeout",
+        )
+    return Verdict(
+        status="no answer",
+        means=f"nothing was heard in time; most likely the address of {provider} cannot be looked up",
+        todo=f"see base_url of [providers.{provider}] and this machine's network",
+    )
+
+
+def _throttled(found: Found, result: CallResult) -> Verdict:
+    probe = found.probe
+    if result.scope == "model":
+        whose = f"{probe.model.name} for the whole account {probe.key.account}"
+        where = f"[[providers.{probe.provider.name}.limits]] with this model"
+    else:
+        whose, where = probe.key.key_id, f"the limits of {probe.key.key_id}"
+    wait = "" if result.retry_after_s is None else f" and asks to wait {duration_text(result.retry_after_s)}"
+    return Verdict(
+        status="throttled",
+        means=f"the key is accepted, but {probe.provider.name} throttles {whose}{wait}",
+        todo=f"check again after the pause; where it comes back, lower {where} in phases.toml",
+    )
+
+
+def _refused_key(result: CallResult, key_id: str, provider: str, variable: str, secrets_in: str) -> Verdict:
+    if result.http_status == 403:
+        return Verdict(
+            status="forbidden",
+            means=f"{provider} does not let {key_id} do this; a run would retire the key",
+            todo=f"give the key the right to use this model at {provider}, or correct {variable} {secrets_in}",
+        )
+    return Verdict(
+        status="bad key",
+        means=f"{provider} does not accept the secret of {key_id}; a run would retire the key",
+        todo=f"correct {variable} {secrets_in}",
+    )
+
+
+def _bad_request(found: Found, result: CallResult, provider: str) -> Verdict:
+    said = f"{result.provider_code} {result.detail}"
+    if result.provider_code == "tls_certificate":
+        return Verdict(
+            status="no TLS",
+            means=f"the certificate of {provider} is not trusted on this machine",
+            todo=f"see base_url of [providers.{provider}]; for an own authority set REQUESTS_CA_BUNDLE to its file",
+        )
+    # Before the plain 404: with a wrong path nothing is said about models.
+    if _NO_SUCH_MODEL.search(said):
+        return Verdict(
+            status="no model",
+            means=f"{provider} does not serve {found.probe.deployment} to {found.probe.key.key_id}",
+            todo=f'correct the name or `deployments` of [models."{found.probe.model.name}"], or leave the model out',
+        )
+    if result.http_status == 404 or result.provider_code == "invalid_url" or 300 <= (result.http_status or 0) < 400:
+        return Verdict(
+            status="not found",
+            means=f"there is no chat service at the address of {provider}, or no such model",
+            todo=f"see base_url of [providers.{provider}]: it ends before /chat/completions (azure: before /openai)",
+        )
+    return Verdict(
+        status="refused",
+        means=f"{provider} refuses a plain request to this model; trials on it would be invalid",
+        todo="read its own words; most often the model's name or its kind of API is another",
+    )
+
+
+def _transient(found: Found, result: CallResult, provider: str) -> Verdict:
+    code, table_name = result.provider_code, f"[providers.{provider}]"
+    if code in _NO_SECURE_LINE:
+        return Verdict(
+            status="no TLS",
+            means=f"no secure connection to {provider} came about",
+            todo=f"see whether base_url of {table_name} is http or https, its port, and any proxy in between",
+        )
+    if code in _NO_LINE:
+        why = {"dns": "its host name is not known here", "refused": "nothing listens there"}.get(code, code)
+        return Verdict(
+            status="unreachable",
+            means=f"no connection to {provider}: {why}",
+            todo=f"see base_url of {table_name}, this machine's network, and HTTPS_PROXY / NO_PROXY",
+        )
+    if code == "read_timeout":
+        return Verdict(
+            status="no answer",
+            means=f"{provider} took the call and did not answer in {duration_text(result.latency_s)}",
+            todo="check again with a longer --timeout; a model that is always so slow needs a larger timeout_s",
+        )
+    if code in _BROKEN_LINE:
+        return Verdict(
+            status="broken off",
+            means=f"{provider} or something before it broke the answer off",
+            todo="check again; a run tries such calls again by itself",
+        )
+    if result.http_status is not None and result.http_status < 300 and result.reply is None:
+        return Verdict(
+            status="no API",
+            means=f"what answers at the address of {provider} is no chat service",
+            todo=f"see base_url of {table_name}: it ends before /chat/completions (azure: before /openai)",
+        )
+    if result.reply is not None:
+        return Verdict(
+            status="cut",
+            means="the reply was cut after fewer tokens than were asked for",
+            todo=f"ask {provider} what cuts replies of {found.probe.deployment}; a run tries such calls again",
+        )
+    return Verdict(
+        status="in trouble",
+        means=f"{provider} is there but in trouble (HTTP {result.http_status})",
+        todo="check again; a run tries such calls again by itself",
+    )
