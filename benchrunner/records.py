@@ -232,6 +232,7 @@ class Shard:
     expected_call_s: float
     workers: int
     pace_qps: float
+    measured_call_s: float | None = None  # seconds per call as earlier runs or a profile tell; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,7 @@ def outlook(names: Sequence[str], wishes: Wishes, config_path: Path) -> list[Pha
                         world.models,
                         world.keys,
                         world.shapes,
+                        measured=world.measured,
                         policy=policy,
                         calls_one_by_one=CALLS_ONE_BY_ONE // len(phases),
                     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -46,6 +46,7 @@ class PhaseWorld:
     keys: tuple[KeyEntry, ...]  # all of the config's
     shapes: Mapping[str, TrialShape]
     source: str  # where the shapes come from, for people
+    measured: frozenset[str]  # models whose call times were measured, not guessed
 
     @property
     def tokens_per_call(self) -> float:
@@ -83,7 +84,7 @@ def phase_world(config: Config, phase: Phase, suite: Suite, *, most_rehearsed: i
     speed = speed_of(config)
     models = {model.name: model_at_speed(model, speed) for model in config.phase_models(phase)}
     plan = plan_phase(phase, tuple(models.values()), suite, run_id="plan", seed=config.run.seed)
-    shapes, source = expected_shapes(config, plan, suite, models, most_rehearsed=most_rehearsed)
+    shapes, source, measured = expected_shapes(config, plan, suite, models, most_rehearsed=most_rehearsed)
     return PhaseWorld(
         phase=phase,
         plan=plan,
@@ -91,24 +92,26 @@ def phase_world(config: Config, phase: Phase, suite: Suite, *, most_rehearsed: i
         keys=keys_at_speed(config),
         shapes=shapes,
         source=source,
+        measured=measured,
     )
 
 
 def expected_shapes(
     config: Config, plan: PhasePlan, suite: Suite, models: Mapping[str, ModelEntry], *, most_rehearsed: int
-) -> tuple[dict[str, TrialShape], str]:
-    """Return a shape for each trial of the plan, and in words where they come from."""
+) -> tuple[dict[str, TrialShape], str, frozenset[str]]:
+    """Return a shape for each trial of the plan, in words where they come from, and the models that were measured."""
     rng = Random(config.run.seed)
     if config.run.backend == "simulated" and can_rehearse(suite):
         known = rehearse(config, plan, suite, models, most=most_rehearsed)
         words = "all trials" if len(known) == len(plan.trials) else f"{len(known)} of {len(plan.trials)} trials"
-        return shape_trials(plan, suite, {}, known=known, rng=rng), f"{words} rehearsed"
+        return shape_trials(plan, suite, {}, known=known, rng=rng), f"{words} rehearsed", frozenset(models)
     if config.run.backend == "simulated":
         # Its history would be of other speeds; what it will do is told by its profile.
         expected, source = {name: _simulated(config, name) for name in models}, "the embedded provider's profile"
+        measured = frozenset(models)
     else:
-        expected, source = _from_history(config, tuple(models.values()))
-    return shape_trials(plan, suite, expected, known={}, rng=rng), source
+        expected, source, measured = _from_history(config, tuple(models.values()))
+    return shape_trials(plan, suite, expected, known={}, rng=rng), source, measured
 
 
 def informed(world: PhaseWorld, speed: float) -> PhasePlan:
@@ -116,10 +119,12 @@ def informed(world: PhaseWorld, speed: float) -> PhasePlan:
     """
     plan = world.plan
     phase = replace(plan.phase, stagger_s=plan.phase.stagger_s / speed)
-    return replace(plan, phase=phase, shards=informed_shards(plan.shards, world.shapes))
+    return replace(plan, phase=phase, shards=informed_shards(plan.shards, world.shapes, world.measured))
 
 
-def informed_shards(shards: Sequence[Shard], shapes: Mapping[str, TrialShape]) -> tuple[Shard, ...]:
+def informed_shards(
+    shards: Sequence[Shard], shapes: Mapping[str, TrialShape], measured: Collection[str]
+) -> tuple[Shard, ...]:
     """Return the shards with what their trials' shapes say they expect: calls, and seconds per call."""
     informed = []
     for shard in shards:
@@ -127,7 +132,14 @@ def informed_shards(shards: Sequence[Shard], shapes: Mapping[str, TrialShape]) -
         calls = sum(shape.calls for shape in mine)
         busy_s = sum(shape.busy_s for shape in mine)
         call_s = max(busy_s / calls, SHORTEST_CALL_S)
-        informed.append(replace(shard, expected_calls=float(calls), expected_call_s=call_s))
+        informed.append(
+            replace(
+                shard,
+                expected_calls=float(calls),
+                expected_call_s=call_s,
+                measured_call_s=call_s if shard.model in measured else None,
+            )
+        )
     return tuple(informed)
 
 
@@ -138,7 +150,9 @@ def _simulated(config: Config, model: str) -> Expectation:
     )
 
 
-def _from_history(config: Config, models: Sequence[ModelEntry]) -> tuple[dict[str, Expectation], str]:
+def _from_history(
+    config: Config, models: Sequence[ModelEntry]
+) -> tuple[dict[str, Expectation], str, frozenset[str]]:
     try:
         samples = model_samples(config.run.db, [model.name for model in models], backend=config.run.backend)
         trouble = ""
@@ -159,10 +173,12 @@ def _from_history(config: Config, models: Sequence[ModelEntry]) -> tuple[dict[st
             calls_of=sample.calls_of,
             )
     if not samples:
-        return expected, f"expected_call_s and the suite's expectations{trouble}"
-    if len(samples) == len(models):
-        return expected, "earlier runs"
-    return expected, f"earlier runs of {len(samples)} of {len(models)} models, expected_call_s for the others"
+        source = f"expected_call_s and the suite's expectations{trouble}"
+    elif len(samples) == len(models):
+        source = "earlier runs"
+    else:
+        source = f"earlier runs of {len(samples)} of {len(models)} models, expected_call_s for the others"
+    return expected, source, frozenset(samples)
 
 
 def forecast(
@@ -172,11 +188,13 @@ def forecast(
     keys: Sequence[KeyEntry],
     shapes: Mapping[str, TrialShape],
     *,
+    measured: Collection[str],
     policy: str,
     calls_one_by_one: int = CALLS_ONE_BY_ONE,
 ) -> Forecast:
     """Return the forecast of a laid-out phase under the policy; more calls than `calls_one_by_one` are a flow."""
-    return play(world_of(config, plan, models, keys, shapes, policy=policy), calls_one_by_one=calls_one_by_one)
+    world = world_of(config, plan, models, keys, shapes, measured=measured, policy=policy)
+    return play(world, calls_one_by_one=calls_one_by_one)
 
 
 def play(world: World, *, calls_one_by_one: int = CALLS_ONE_BY_ONE) -> Forecast:
@@ -193,13 +211,14 @@ def world_of(
     keys: Sequence[KeyEntry],
     shapes: Mapping[str, TrialShape],
     *,
+    measured: Collection[str],
     policy: str,
 ) -> World:
     """Return a laid-out phase ready to be played under the policy."""
     phase = plan.phase
     used = {shard.provider for shard in plan.shards}
     return World(
-        shards=informed_shards(plan.shards, shapes),
+        shards=informed_shards(plan.shards, shapes, measured),
         shapes=shapes,
         models=models,
         keys=tuple(key for key in keys if key.provider in used),
@@ -215,8 +234,9 @@ def world_of(
 
 def world_at_launch(config: Config, plan: PhasePlan, suite: Suite, models: Mapping[str, ModelEntry]) -> World:
     """Return what a run that is about to start is expected to be; `plan` and `models` at its speed."""
-    shapes, _ = expected_shapes(config, plan, suite, models, most_rehearsed=TRIALS_REHEARSED_AT_LAUNCH)
-    return world_of(config, plan, models, keys_at_speed(config), shapes, policy=plan.phase.policy)
+    shapes, _, measured = expected_shapes(config, plan, suite, models, most_rehearsed=TRIALS_REHEARSED_AT_LAUNCH)
+    keys = keys_at_speed(config)
+    return world_of(config, plan, models, keys, shapes, measured=measured, policy=plan.phase.policy)
 
 
 def forecast_at_launch(world: World) -> float:

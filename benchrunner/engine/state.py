@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from benchrunner.engine import events as ev
 from benchrunner.engine.books import KeySetup, KeyState, Rules, ShardState, WorkerState
 from benchrunner.errors import InvalidTransition
-from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s
+from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s, last_reply_s
 from benchrunner.policies.base import KeyView, Policy, ShardView
 from benchrunner.records import (
     Outcome,
@@ -101,6 +101,8 @@ class RunState:
         self._stop_at_s = 0.0
         self._throttled_since_s: dict[str, float] = {}  # model -> its first refusal since its last good reply
         self._took: dict[str, tuple[float, int]] = {}  # model -> seconds of its good calls in this run, and how many
+        self._measured = {shard.model: shard.measured_call_s for shard in shards if shard.measured_call_s is not None}
+        self._call_s = dict(self._measured)  # model -> seconds per call, as earlier runs and this one's replies have it
         self._causes_told: set[tuple[str, str]] = set()
         self._held_up_since_s: float | None = None  # since when other runs' keys are all that could go on
         self._story: deque[str] = deque(maxlen=STORY_LENGTH)
@@ -123,6 +125,7 @@ class RunState:
             total=state.total,
             limit_per_s=setup.setup.rate_per_s if setup else float("inf"),
             call_s=(PRIOR_CALLS * shard.expected_call_s + seconds) / (PRIOR_CALLS + calls),
+            last_reply_s=last_reply_s(shard.model, self._call_s),
             keys=keys,
         )
 
@@ -178,7 +181,10 @@ class RunState:
         if event.outcome is Outcome.OK:
             self._throttled_since_s.pop(model, None)
             seconds, calls = self._took.get(model, (0.0, 0))
-            self._took[model] = seconds + event.latency_s, calls + 1
+            seconds, calls = self._took[model] = seconds + event.latency_s, calls + 1
+            before_s = self._measured.get(model)
+            prior = 0.0 if before_s is None else PRIOR_CALLS
+            self._call_s[model] = (prior * (before_s or 0.0) + seconds) / (prior + calls)
         elif event.outcome is Outcome.RATE_LIMITED:
             self._throttled_since_s.setdefault(model, now_s)
 

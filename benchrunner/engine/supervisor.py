@@ -61,6 +61,9 @@ GATHER_S = 0.003
 and each of its calls is announced some `LEAD_S` ahead, so that none leaves later for this.
 """
 
+SPARES_WITHIN_S = 0.5
+"""How long forking workers ahead of need waits for a moment in which nothing happens."""
+
 VIEW_EVERY_S = 0.25
 FLUSH_EVERY_S = 0.2
 """How long a fact that nobody waits for may stay uncommitted."""
@@ -146,6 +149,7 @@ class Supervisor:
         self._pipes: dict[int, str] = {}  # id of a worker's pipe -> the worker
         self._sentinels: dict[Any, str] = {}
         self._registry_sentinel: Any = None
+        self._spares_due_s: float | None = None  # when workers are to be forked ahead at the latest; None: there are
 
     def run(self) -> ev.End:
         """Return how the run ended; every worker has ended and every fact is committed by then.
@@ -173,7 +177,11 @@ class Supervisor:
     # --- one turn of the loop ---------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        self._listen(TICK_S)
+        quiet = not self._listen(TICK_S)
+        if self._spares_due_s is not None and (quiet or self._clock.now_s() >= self._spares_due_s):
+            # Not while a lease is given out: a fork takes 20 ms, in which the new worker would not get its trials.
+            self._spares_due_s = None
+            self._pool.prepare(sum(1 for one in self.state.shards.values() if one.pending and not one.workers))
         if self._awaited:
             self._clock.sleep_s(GATHER_S)
             self._listen(0.0)
@@ -193,10 +201,11 @@ class Supervisor:
         """Return whether a call waits for its row to be committed, and runs.db takes rows."""
         return self._store_down_s is None and any(hand.unrecorded for hand in self._hands.values())
 
-    def _listen(self, timeout_s: float) -> None:
-        """Take in what workers say, and who died, once something happens or `timeout_s` is over."""
+    def _listen(self, timeout_s: float) -> bool:
+        """Take in what workers say, and who died, once something happens; False when nothing does for `timeout_s`."""
         dead: list[str] = []
-        for ready in self._waits.wait(timeout_s):
+        heard = self._waits.wait(timeout_s)
+        for ready in heard:
             if ready == self._registry_sentinel:
                 self._revive_registry()
             elif (worker_id := self._pipes.get(id(ready))) is not None:
@@ -205,6 +214,7 @@ class Supervisor:
                 dead.append(worker_id)
         for worker_id in dead:
             self._mourn(worker_id, self._hands[worker_id])
+        return bool(heard)
 
     def _watch_registry(self) -> None:
         """Wait for the end of the Manager that is there now, not for one that was."""
@@ -428,8 +438,7 @@ class Supervisor:
             ]
         )
         self._note_grant(lease, worker.pid)
-        waiting = sum(1 for state in self.state.shards.values() if state.pending and not state.workers)
-        self._pool.prepare(waiting)
+        self._spares_due_s = self._clock.now_s() + SPARES_WITHIN_S
 
     def _assign(self, command: ev.Assign) -> None:
         hand = self._hands.get(command.worker_id)

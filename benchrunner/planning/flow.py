@@ -27,7 +27,7 @@ from benchrunner.planning.forecast import (
     World,
     finish,
 )
-from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s
+from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s, last_reply_s
 from benchrunner.planning.trial_shapes import TrialShape
 from benchrunner.planning.windows import rate_per_s
 from benchrunner.policies.base import KeyView, ShardView
@@ -94,6 +94,7 @@ class _Flow:
         self._shards = [self._shard(shard) for shard in sorted(world.shards, key=lambda shard: shard.position)]
         self._by_id = {one.shard.shard_id: one for one in self._shards}
         self._keys = {key.key_id: key for key in world.keys}
+        self._measured = {one.model: one.measured_call_s for one in world.shards if one.measured_call_s is not None}
         self._key_rate = {
             key.key_id: rate_per_s([one for one in key.limits if one.kind is LimitKind.REQUESTS], 1.0)
             for key in world.keys
@@ -218,6 +219,7 @@ class _Flow:
             total=len(one.shard.trial_ids),
             limit_per_s=self._key_rate.get(one.shard.key_id, inf),
             call_s=one.shard.expected_call_s,
+            last_reply_s=last_reply_s(one.shard.model, self._measured),
         )
 
     def _key_view(self, key: KeyEntry) -> KeyView:

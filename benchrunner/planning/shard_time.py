@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import inf
+from statistics import fmean
+
 from benchrunner.records import Shard
 
 SATURATED_SHARE = 0.5
@@ -16,22 +20,30 @@ SHARE_HOLD_S = 0.5
 
 
 def expected_shard_s(
-    shard: Shard, trials: int, *, total: int, limit_per_s: float, call_s: float, keys: int = 1
+    shard: Shard, trials: int, *, total: int, limit_per_s: float, call_s: float, last_reply_s: float, keys: int = 1
 ) -> float:
     """Return the seconds that `trials` of the shard's `total` trials take on `keys` keys of `limit_per_s` requests/s.
 
-    `call_s`: expected time of one call. Where the limit decides, the last replies are still to come when the last
-    request has left, and the key serves nobody else meanwhile: of two shards with equally many calls the one with the
-    slower model is the longer. No trial takes less than its calls one after the other.
+    `call_s`: expected time of one call. `last_reply_s`: how long the key waits for the last replies when the last
+    request has left, and serves nobody else: of two shards with equally many calls the one with the slower model is the
+    longer. No trial takes less than its calls one after the other.
     """
     if not trials:
         return 0.0
     calls_per_trial = shard.expected_calls / max(1, total)
     call_s = max(call_s, 1e-3)
     calls = trials * calls_per_trial
-    by_latency_per_s = min(shard.workers, trials) / call_s
-    if limit_per_s < by_latency_per_s:
-        whole_s = calls / (limit_per_s * keys) + call_s
-    else:
-        whole_s = calls / (by_latency_per_s * keys)
-    return max(whole_s, calls_per_trial * call_s)
+    by_limit_s = calls / (limit_per_s * keys) + last_reply_s if limit_per_s < inf else 0.0
+    by_latency_s = calls * call_s / (min(shard.workers, trials) * keys)
+    return max(by_limit_s, by_latency_s, calls_per_trial * call_s)
+
+
+def last_reply_s(model: str, measured: Mapping[str, float]) -> float:
+    """Return how long a model's last replies are waited for; `measured`: seconds per call, by model.
+
+    Of a model that nobody has measured nothing is known but that it may be like the others: the mean of those. The
+    config's `expected_call_s` would be a poor guess here, where tenths of a second decide: it comes from other days.
+    """
+    if not measured:
+        return 0.0
+    return measured[model] if model in measured else fmean(measured.values())

@@ -57,7 +57,7 @@ def test_at_five_times_the_speed_everything_takes_a_fifth(config: Config) -> Non
     suite = load_suite("workflow", None)
     for policy in policy_names():
         slow, fast = (
-            forecast(one, world.plan, world.models, world.keys, world.shapes, policy=policy).makespan_s
+            forecast(one, world.plan, world.models, world.keys, world.shapes, measured=(), policy=policy).makespan_s
             for one in (at_speed(config, 1.0), at_speed(config, 5.0))
             for world in [phase_world(one, phase_of(one), suite)]
         )
@@ -72,7 +72,7 @@ def test_no_forecast_beats_the_lower_bound_and_policies_rank_as_they_should(conf
     plan, models = informed(world, 1.0), tuple(world.models.values())
     makespan_s = {}
     for policy in policy_names():
-        found = forecast(config, world.plan, world.models, world.keys, world.shapes, policy=policy)
+        found = forecast(config, world.plan, world.models, world.keys, world.shapes, measured=(), policy=policy)
         bound = static_load(plan, models, world.keys, policy=policy, tokens_per_call=world.tokens_per_call)
         assert found.makespan_s >= bound.lower_bound_s
         makespan_s[policy] = found.makespan_s
