@@ -16,7 +16,7 @@ from benchmarks.figures import Figure, markdown
 from benchmarks.workspace import ROOT
 from benchrunner.clock import SystemClock
 
-NAMES = ("w1", "peers", "startup", "sustained", "memory", "permits", "writer", "database", "growth")
+NAMES = ("w1", "peers", "startup", "sustained", "memory", "permits", "writer", "database", "growth", "ray")
 DOCS = ROOT / "docs" / "performance.md"
 
 

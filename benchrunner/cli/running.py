@@ -131,6 +131,8 @@ def exit_code(result: RunResult) -> int:
 class EventsOnly(PlainProgress):
     """Plain lines without figures: what `--quiet` leaves is what went wrong."""
 
+    wants_every_s = inf
+
     def __init__(self, stream: IO[str]) -> None:
         """Write to `stream`."""
         super().__init__(stream, SystemClock())

@@ -13,9 +13,8 @@ import os
 import secrets as random_secrets
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
-from pathlib import Path
 from typing import Any
 
 from benchrunner import __version__
@@ -25,15 +24,19 @@ from benchrunner.config.settings import Config
 from benchrunner.config.snapshot import config_hash, config_json
 from benchrunner.engine.backend import EmbeddedBackend
 from benchrunner.engine.books import Rules
+from benchrunner.engine.crew import Crew
 from benchrunner.engine.forking import named_context
 from benchrunner.engine.leases import LeaseDesk
 from benchrunner.engine.live import LiveFigures, ProgressView
 from benchrunner.engine.local import LocalPool
-from benchrunner.engine.outlook import forecast_at_launch, keys_at_speed
-from benchrunner.engine.run_dir import WINDOWS_NAME, RunDirectory
+from benchrunner.engine.outlook import forecast_at_launch, keys_at_speed, world_at_launch
+from benchrunner.engine.ray_engine import check_placement, open_cluster
+from benchrunner.engine.ray_engine import open_crew as open_ray_crew
+from benchrunner.engine.run_dir import WINDOWS_NAME, RunDirectory, leases_dir
 from benchrunner.engine.signals import StopSignals
 from benchrunner.engine.supervisor import RunPlan, Supervisor, key_setup
 from benchrunner.limits.domains import key_domain, model_domain
+from benchrunner.planning.forecast import World
 from benchrunner.planning.load import static_load
 from benchrunner.planning.sharding import PhasePlan, plan_phase
 from benchrunner.policies import make_policy
@@ -42,10 +45,9 @@ from benchrunner.registry.host import Host, start_host
 from benchrunner.registry.key_locks import KeyLocks
 from benchrunner.registry.service import KeyRow
 from benchrunner.registry.shared_windows import SharedWindows
-from benchrunner.registry.state_dir import state_dir
 from benchrunner.registry.state_dir import windows_path as shared_windows_path
 from benchrunner.store.writer import RunWriter
-from benchrunner.suites import load_suite
+from benchrunner.suites import load_suite, suite_modules
 from benchrunner.suites.base import Suite
 
 
@@ -61,6 +63,8 @@ class RunRequest:
     done: frozenset[str] = frozenset()  # its trials that are scored
     last_fence: int = 0  # the highest its leases had
     wait_s: float = inf  # how long to wait for keys other runs hold, when nothing else can be done
+    engine: str = "local"  # or "ray"
+    address: str | None = None  # of the Ray cluster; None: as the config says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,44 +90,54 @@ def _bind_live(request: RunRequest) -> Bound:
     return resolve_live(request.config, phases=[request.phase], environ=os.environ)
 
 
-def launch(request: RunRequest, view: ProgressView, clock: SystemClock) -> RunResult:
+def launch(
+    request: RunRequest, view: ProgressView, clock: SystemClock, signals: StopSignals | None = None
+) -> RunResult:
     """Run the phase to its end and return how that was.
+
+    `signals`: those the caller has installed already, because it has more to do than this run; None: the run's own.
 
     Raises ConfigError, SuiteError, StateError or StoreError before anything is written or sent, SimulatorError when
     the embedded provider does not start, StoreError also when runs.db refuses a write later on.
     """
     config, phase = request.config, request.phase
     run_id = request.resume_of or new_run_id(phase.name, clock.utc())
-    signals = StopSignals()
     with ExitStack() as stack:
-        stack.enter_context(signals.installed())
+        signals = signals or stack.enter_context(StopSignals().installed())
         live = _bind_live(request) if config.run.backend == "live" else None
-        context = named_context()
+        local = request.engine == "local"
+        context = named_context(*suite_modules(config.run.suite)) if local else None
         backend = None if live else stack.enter_context(EmbeddedBackend(config, phase, sitting=request.last_fence))
         entries = config.phase_models(phase)
         models = {model.name: backend.at_speed(model) if backend else model for model in entries}
         suite = load_suite(config.run.suite, config.run.tasks)
         plan = plan_phase(phase, tuple(models.values()), suite, run_id=run_id, seed=config.run.seed)
+        if not local:
+            stack.enter_context(open_cluster(request.address or config.ray.address))
+            check_placement(config, {model.provider for model in entries})
         run_dir = stack.enter_context(RunDirectory(run_id))
         # Behind all that may still find the request wrong: a run that is refused leaves no database behind.
         writer = stack.enter_context(RunWriter.open(config.run.db))
         providers, keys = live or (backend.bound() if backend else ((), ()))
-        # The embedded provider's keys are private to their run, and so are their windows.
-        windows_path = run_dir.path / WINDOWS_NAME if backend else shared_windows_path()
-        run = _run_plan(request, run_id, plan, providers, keys, models, windows_path)
-        windows = SharedWindows(windows_path, clock)
-        stack.callback(windows.close)
-        windows.register(tuple(dict.fromkeys(domain for pair in run.domains.values() for domain in pair)))
-        desk = _open_desk(request, run, context, run_dir)
-        stack.callback(desk.close)
-        pool = LocalPool(context)
-        stack.callback(pool.close)
-        pool.prepare(len(plan.shards))
+        run = _run_plan(request, run_id, plan, providers, keys, models)
+        crew = (
+            open_local_crew(stack, request, run, context, run_dir, clock)
+            if local
+            else open_ray_crew(
+                stack,
+                config,
+                run,
+                note=_note(run),
+                last_fence=request.last_fence,
+                resumed=bool(request.resume_of),
+            )
+        )
+        # While the embedded provider and the fork server are still starting.
+        world = world_at_launch(config, plan, suite, models)
         if request.resume_of:
             writer.reopen_run(run_id, at=clock.utc(), shards=plan.shards)
         else:
-            # While the embedded provider and the fork server are still starting.
-            forecast_s = forecast_at_launch(config, plan, suite, models)
+            forecast_s = forecast_at_launch(world)
             record = _record(request, run_id, suite, clock)
             writer.add_run(record, plan.shards, plan.trials, tuple(plan.tasks.values()), forecast_s=forecast_s)
         if backend is not None:
@@ -135,14 +149,15 @@ def launch(request: RunRequest, view: ProgressView, clock: SystemClock) -> RunRe
             policy=phase.policy,
             batch_size=config.run.batch_size,
         )
-        figures = _figures(request, run, windows, clock, bound.lower_bound_s)
+        figures = _figures(request, run, crew, clock, bound.lower_bound_s, world)
         view.start()
         stack.callback(view.stop)
         supervisor = Supervisor(
-            plan=run,
+            # What history says of a shard decides which is the longest; what is kept of it in runs.db stays the plan's.
+            plan=replace(run, shards=world.shards, windows_path=crew.windows_path),
             writer=writer,
-            desk=desk,
-            pool=pool,
+            desk=crew.desk,
+            pool=crew.pool,
             view=view,
             figures=figures,
             clock=clock,
@@ -168,7 +183,6 @@ def _run_plan(
     providers: Sequence[Provider],
     keys: Sequence[Key],
     models: Mapping[str, ModelEntry],
-    windows_path: Path,
 ) -> RunPlan:
     config, phase = request.config, request.phase
     simulated = config.run.backend == "simulated"
@@ -189,7 +203,7 @@ def _run_plan(
             batch_size=config.run.batch_size,
         ),
         rules=rules_of(config, request.wait_s),
-        windows_path=str(windows_path),
+        windows_path="",
         max_tries=config.run.max_tries,
         # Longer than the stall watch: a model that only gets refusals is parked whole, not trial by trial.
         patience_s=2 * config.run.stall_s,
@@ -199,7 +213,33 @@ def _run_plan(
     )
 
 
+def open_local_crew(
+    stack: ExitStack, request: RunRequest, run: RunPlan, context: Any, run_dir: RunDirectory, clock: SystemClock
+) -> Crew:
+    """Return the crew of a run on this machine."""
+    # The embedded provider's keys are private to their run, and so are their windows.
+    private = request.config.run.backend == "simulated"
+    windows_path = run_dir.path / WINDOWS_NAME if private else shared_windows_path()
+    windows = SharedWindows(windows_path, clock)
+    stack.callback(windows.close)
+    windows.register(tuple(dict.fromkeys(domain for pair in run.domains.values() for domain in pair)))
+    desk = _open_desk(request, run, context, run_dir)
+    stack.callback(desk.close)
+    pool = LocalPool(context)
+    stack.callback(pool.close)
+    pool.prepare(len(run.shards))
+    names = sorted({domain.name for pair in run.domains.values() for domain in pair})
+    return Crew(
+        pool=pool, desk=desk, key_domains=lambda: windows.snapshot(names), windows_path=str(windows_path)
+    )
+
+
+def _note(run: RunPlan) -> str:
+    return f"run {run.run_id} (process {os.getpid()})"
+
+
 def _open_desk(request: RunRequest, run: RunPlan, context: Any, run_dir: RunDirectory) -> LeaseDesk:
+    run_dir.note_keys(run.keys.values())
     rows = [KeyRow(key_id=key.key_id, provider=key.provider, slots=key.slots) for key in run.keys.values()]
 
     def start_manager(last_fence: int) -> Host:
@@ -218,16 +258,20 @@ def _open_desk(request: RunRequest, run: RunPlan, context: Any, run_dir: RunDire
         keys=run.keys,
         counted=run.policy.managed,
         # Nobody else could hold a key of the embedded provider.
-        locks=KeyLocks(state_dir() / "leases") if request.config.run.backend == "live" else None,
-        note=f"run {run.run_id} (process {os.getpid()})",
+        locks=KeyLocks(leases_dir()) if request.config.run.backend == "live" else None,
+        note=_note(run),
         last_fence=request.last_fence,
     )
 
 
 def _figures(
-    request: RunRequest, run: RunPlan, windows: SharedWindows, clock: SystemClock, lower_bound_s: float
+    request: RunRequest,
+    run: RunPlan,
+    crew: Crew,
+    clock: SystemClock,
+    lower_bound_s: float,
+    world: World,
 ) -> LiveFigures:
-    key_domains = sorted({pair[0].name for pair in run.domains.values()})
     return LiveFigures(
         run_id=run.run_id,
         phase=request.phase.name,
@@ -237,7 +281,8 @@ def _figures(
         key_rates={key_id: key_setup(key).rate_per_s for key_id, key in run.keys.items()},
         started_s=clock.now_s(),
         lower_bound_s=lower_bound_s,
-        domains=lambda: windows.snapshot(key_domains),
+        domains=crew.key_domains,
+        world=world,
     )
 
 
@@ -277,7 +322,7 @@ def _record(request: RunRequest, run_id: str, suite: Suite, clock: SystemClock) 
         batch_id=request.batch_id,
         phase=phase.name,
         policy=phase.policy,
-        engine="local",
+        engine=request.engine,
         backend=config.run.backend,
         seed=config.run.seed,
         config_hash=config_hash(config, phase, suite_version=suite.version),

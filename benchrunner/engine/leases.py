@@ -30,6 +30,7 @@ class Holder:
     shard_id: str
     pid: int
     pid_started_s: float
+    token: str = ""  # what names its process in a cluster
 
 
 @dataclass(slots=True)
@@ -68,8 +69,16 @@ class LeaseDesk:
         """Return what becomes ready when the Manager dies."""
         return self._host.sentinel
 
+    @property
+    def obituary(self) -> str:
+        """Return what there is to say when the Manager died."""
+        return "the leases' Manager, or the server it was forked from, died; a new one takes over"
+
     def lease(self, key_id: str, holder: Holder) -> Lease | HeldBy:
         """Return the lease, or who has the key. Raises RegistryError when the Manager is gone (see `revive`)."""
+        held = self._held.get(holder.name)
+        if held is not None and held.lease.key_id == key_id:
+            return held.lease  # asked again: its own lock must not count as another's
         lock: KeyLock | None = None
         key = self._keys[key_id]
         if self._locks is not None and self._counted and key.slots:

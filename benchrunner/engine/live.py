@@ -33,12 +33,15 @@ RATE_OVER_S = 10.0
 class ProgressView(Protocol):
     """What shows a run: a live display, plain lines, or nothing."""
 
+    wants_every_s: float
+    """How often it has a use for the run's figures; inf: never. They cost a millisecond, and now and then twenty."""
+
     def start(self) -> None:
         """Begin to show."""
         ...
 
     def update(self, snapshot: ProgressSnapshot) -> None:
-        """Show this state; called a few times a second from the supervisor's thread, must not block."""
+        """Show this state; called every `wants_every_s` from the supervisor's thread, must not block."""
         ...
 
     def line(self, text: str) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeVar
 
 from benchrunner.clock import SystemClock
@@ -64,7 +65,6 @@ and each of its calls is announced some `LEAD_S` ahead, so that none leaves late
 SPARES_WITHIN_S = 0.5
 """How long forking workers ahead of need waits for a moment in which nothing happens."""
 
-VIEW_EVERY_S = 0.25
 FLUSH_EVERY_S = 0.2
 """How long a fact that nobody waits for may stay uncommitted."""
 
@@ -172,7 +172,8 @@ class Supervisor:
             return ended
         finally:
             self._end_workers()
-            self._show(self._clock.now_s())
+            if self._view.wants_every_s < inf:
+                self._show(self._clock.now_s())
 
     # --- one turn of the loop ---------------------------------------------------------------------------------------
 
@@ -193,7 +194,7 @@ class Supervisor:
         every_s = FLUSH_EVERY_S if self._store_down_s is None else STORE_RETRY_S
         if self._awaited or (self._buffer and now_s - self._flushed_s >= every_s):
             self._flush()
-        if now_s - self._viewed_s >= VIEW_EVERY_S:
+        if now_s - self._viewed_s >= self._view.wants_every_s:
             self._show(now_s)
 
     @property

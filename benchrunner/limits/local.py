@@ -185,13 +185,15 @@ def _permit(grant: Grant, domains: tuple[str, ...], tokens: int) -> Permit:
 class LocalWindows(LedgerWindows):
     """Windows of one process, in ordinary memory: for forecasts under a virtual clock, and for tests."""
 
+    ledger_type: type[Ledger] = Ledger
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         # Keeps: one thread at a time sees or changes the ledger.
         self._mutex = threading.Lock()
         self._buffer = bytearray(HEADER_CELLS * CELL_BYTES)
         format_header(memoryview(self._buffer), boot=0)
-        self._ledger = Ledger(memoryview(self._buffer))
+        self._ledger = self.ledger_type(memoryview(self._buffer))
 
     def register(self, domains: Sequence[Domain]) -> None:
         """See Windows."""
@@ -200,7 +202,7 @@ class LocalWindows(LedgerWindows):
             if missing > 0:
                 self._ledger.release()  # a bytearray that is looked at cannot grow
                 self._buffer.extend(bytes(missing))
-                self._ledger = Ledger(memoryview(self._buffer))
+                self._ledger = self.ledger_type(memoryview(self._buffer))
             self._ledger.register(self._clock.now_s(), domains)
 
     def close(self) -> None:

@@ -99,6 +99,31 @@ class KeyRegistry:
         # Keeps "counted rows never exceed slots" and "fences only rise" true between the look and the entry.
         self._lock = threading.Lock()
 
+    def hold(self, row: KeyRow) -> None:
+        """Hold one more key, or the same key with other slots; its leases stay. For registries that outlive a run."""
+        with self._lock:
+            state = self._keys.setdefault(row.key_id, _KeyState(row))
+            state.row = row
+
+    def restore(self, lease: Lease, *, pid: int, counted: bool) -> bool:
+        """Enter a lease that an earlier registry granted, under its old fence. False: another has the slot by now."""
+        with self._lock:
+            state = self._state(lease.key_id)
+            if lease.fence in state.holdings:
+                return state.holdings[lease.fence].lease == lease
+            if counted and not state.has_free_slot():
+                return False
+            self._last_fence = max(self._last_fence, lease.fence)
+            state.holdings[lease.fence] = Holding(
+                lease=lease, counted=counted, pid=pid, pid_started_s=0.0, since_mono_s=self._clock.now_s()
+            )
+            return True
+
+    def raise_fence(self, last_fence: int) -> None:
+        """Grant only fences above `last_fence` from now on."""
+        with self._lock:
+            self._last_fence = max(self._last_fence, last_fence)
+
     def lease(
         self,
         key_id: str,

@@ -17,6 +17,8 @@ EVERY_S = 15.0
 class PlainProgress:
     """Writes lines to `stream`, flushed one by one, so that a log can be followed. One thread."""
 
+    wants_every_s = 1.0
+
     def __init__(self, stream: IO[str], clock: Clock, *, every_s: float = EVERY_S) -> None:
         self._stream = stream
         self._clock = clock

@@ -19,6 +19,8 @@ SHORTEST_REDRAW_S = 0.25
 class LiveProgress:
     """Redraws at most four times a second, whatever `update` is fed. One thread; `console` writes to stderr."""
 
+    wants_every_s = SHORTEST_REDRAW_S
+
     def __init__(self, console: SteadyConsole, clock: Clock) -> None:
         self._clock = clock
         self._ascii_only = console.options.ascii_only
