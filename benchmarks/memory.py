@@ -27,7 +27,7 @@ MIB = 2**20
 
 def measure(*, tiny: bool) -> Iterator[Figure]:
     """Measure one run on the embedded provider."""
-    per_shard = 100 if tiny else -(-TRIALS // len(BROAD))
+    per_shard = 300 if tiny else -(-TRIALS // len(BROAD))
     with open_workspace(questions=per_shard) as workspace:
         add_broad_phase(workspace, dialogues=IN_FLIGHT)
         workspace.edit_config("[simulator]\n", "[simulator]\nlatency = false\n")

@@ -83,7 +83,7 @@ def test_a_killed_worker_costs_no_result(workspace: Workspace, strict_provider: 
 
 def test_sigterm_drains_and_resume_runs_the_rest(workspace: Workspace, strict_provider: Provide) -> None:
     """SIGTERM: exit 143, everything finished is kept, no process remains; resume runs the rest and no more."""
-    twice_as_fast(workspace, strict_provider)
+    point_at(workspace, strict_provider("--latency", "0.2"))
     workspace.edit_config("seed = 20250826", "drain_s = 1\nseed = 20250826")
     process = workspace.start(*SMALL, "--policy", "pool")
     # Given a run that has some trials scored
