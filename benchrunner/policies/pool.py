@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchrunner.policies.base import Choice, Grant, KeyView, ShardView
 from benchrunner.policies.keybook import KeyBook, needs_key
+
+ABOUT_EQUAL = 0.1
+"""Shards that differ by less than about this share count as equally long: no expectation is better than that."""
 
 
 class Pool:
@@ -18,13 +22,12 @@ class Pool:
     def choose(self, *, now_s: float, shards: tuple[ShardView, ...], keys: tuple[KeyView, ...]) -> Choice:
         """Return a grant for each waiting shard that a free key fits, then a join for each key left that can help.
 
-        The longest shard goes first: what starts last should be short, or it alone decides when the run ends.
+        The longest shard goes first: what starts last should be short, or it alone decides when the run ends. Among
+        those about equally long the phase's own order decides.
         """
         book = KeyBook(keys)
         grants: list[Grant] = []
-        for shard in sorted(shards, key=lambda shard: (-shard.expected_s, shard.position)):
-            if not needs_key(shard):
-                continue
+        for shard in _longest_first([shard for shard in shards if needs_key(shard)]):
             key_id = _free_key(book, shard)
             if key_id is not None:
                 book.take(key_id)
@@ -34,6 +37,15 @@ class Pool:
             running = [s for s in shards if s.provider == provider and s.keys and not s.done]
             grants.extend(_joins(book, provider, running))
         return Choice(grants=tuple(grants))
+
+
+def _longest_first(shards: list[ShardView]) -> Iterator[ShardView]:
+    """Yield the shards: each time the first in the phase's order of those about as long as the longest left."""
+    left = sorted(shards, key=lambda shard: shard.position)
+    while left:
+        enough_s = max(shard.expected_s for shard in left) / (1.0 + ABOUT_EQUAL)
+        chosen = next(at for at, shard in enumerate(left) if shard.expected_s >= enough_s)
+        yield left.pop(chosen)
 
 
 def _free_key(book: KeyBook, shard: ShardView) -> str | None:

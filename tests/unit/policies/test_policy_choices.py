@@ -346,6 +346,13 @@ def test_pool_gives_free_keys_to_the_longest_shards() -> None:
     assert [name for name, _ in grants(ask(policy("pool"), shards, ideallab()))] == ["b", "d", "c"]
 
 
+def test_pool_takes_shards_about_equally_long_in_the_phase_s_order() -> None:
+    """C: an expectation is good to a tenth; what differs by less does not turn the order of the phase round."""
+    lengths = {"a": 95.0, "b": 80.0, "c": 99.0, "d": 100.0}
+    shards = tuple(shard(name, n, expected_s=lengths[name]) for n, name in enumerate("abcd"))
+    assert [name for name, _ in grants(ask(policy("pool"), shards, ideallab()))] == ["a", "c", "d"]
+
+
 def test_pool_prefers_a_shards_static_key_among_equals() -> None:
     """C: with all keys free each model starts where it would have been."""
     shards = (shard("a", 0, key="key2"), shard("b", 1, key="key0"))
