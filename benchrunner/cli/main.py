@@ -6,6 +6,7 @@ needs when it runs.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -96,7 +97,16 @@ def main() -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); devnull keeps the interpreter's own flush quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from benchrunner.cli.last_words import silence_stdout
+
+        silence_stdout()  # the reader of our output went away (`| head`)
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        from benchrunner.cli.last_words import silence_stdout
+
+        silence_stdout()
+        click.echo(f"Error: the output is not whole: {error.strerror}", err=True)
+        sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from benchrunner.cli.last_words import whatever_stdout_takes
 from benchrunner.cli.nightly_plan import NightPlan
 from benchrunner.cli.nightly_runs import NightRuns, signal_name, stop_signal
 from benchrunner.clock import SystemClock
@@ -40,7 +41,8 @@ def run_night(plan: NightPlan, *, quiet: bool, as_json: bool) -> int:
     clock = SystemClock()
     with StopSignals(deadline_s=plan.deadline_s).installed() as signals:
         report = NightShift(plan, signals, clock, quiet=quiet).report()
-    click.echo(to_json(report) if as_json else summary_text(report))
+    with whatever_stdout_takes():
+        click.echo(to_json(report) if as_json else summary_text(report))
     return report.exit_code
 
 

@@ -14,6 +14,7 @@ from typing import IO
 
 import click
 
+from benchrunner.cli.last_words import whatever_stdout_takes
 from benchrunner.clock import SystemClock
 from benchrunner.config.injected import with_faults
 from benchrunner.config.load import load_config
@@ -169,7 +170,8 @@ def show_result(db: Path, result: RunResult, *, as_json: bool) -> None:
 
     with RunReader.open(db) as reader:
         summary = summarise(reader, result.run_id, lower_bound_s=result.lower_bound_s)
-    if as_json:
-        click.echo(to_json(summary))
-    else:
-        show(console_for(sys.stdout), summary_parts(summary))
+    with whatever_stdout_takes():
+        if as_json:
+            click.echo(to_json(summary))
+        else:
+            show(console_for(sys.stdout), summary_parts(summary))

@@ -24,6 +24,8 @@ from benchrunner.reporting.table_check import check_table
 from benchrunner.store.answers import RunRow
 from benchrunner.store.queries import RunReader
 
+_LOOKED_AT = 1000  # bytes
+
 
 class ExportFormat(StrEnum):
     """What a table can be written as."""
@@ -102,8 +104,13 @@ def render(export: ResultsExport, kind: ExportFormat) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees a part of it. Raises UsageError where that cannot be done."""
+    """Write a file so that nobody ever sees a part of it. Raises UsageError where that cannot be done.
+
+    So it does where a file stands that is no such table: a slip of the hand must not cost a database.
+    """
     try:
+        if path.is_file() and not _is_table(path):
+            raise UsageError(f"{path} is no table of benchrunner's and stays as it is; name another file with -o")
         if path.exists() and not path.is_file():
             path.write_bytes(content)  # a pipe or /dev/stdout: there is nothing to take the place of
             return
@@ -119,6 +126,14 @@ def write_whole(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _is_table(path: Path) -> bool:
+    """Return whether a file is empty, or begins as one of our tables does."""
+    with path.open("rb") as stream:
+        head = stream.read(_LOOKED_AT)
+    beginnings = (",".join(COLUMNS[:5]).encode(), b'{\n  "metadata": {\n    "simulated":', b"PAR1")
+    return not head or head.removeprefix(b"\xef\xbb\xbf").startswith(beginnings)
 
 
 def read_csv(path: Path) -> tuple[ResultRow, ...]:

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -269,3 +271,18 @@ def test_a_temporary_directory_too_deep_for_a_socket_is_told_in_a_sentence(works
     assert "set TMPDIR to a short" in in_one_line(ended.err)
     assert "Traceback" not in ended.err
     assert list(deep.iterdir()) == []
+
+
+def test_a_run_keeps_its_exit_code_when_stdout_takes_nothing(workspace: Workspace) -> None:
+    """A full disk behind stdout is told on stderr; 1 would say that trials are missing, and none is."""
+    make_quick(workspace)
+    for arguments, code, told in (
+        (("phase", "5.2", "--instances", "1", "--quiet"), 0, "stdout takes nothing"),
+        (("runs",), 2, "the output is not whole"),
+    ):
+        with open("/dev/full", "w") as full:
+            ended = subprocess.run(
+                [sys.executable, "-m", "benchrunner", *arguments],
+                cwd=workspace.path, env=workspace.env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+            )  # fmt: skip
+        assert (ended.returncode, told in ended.stderr, "Traceback" in ended.stderr) == (code, True, False)

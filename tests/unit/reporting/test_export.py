@@ -150,7 +150,7 @@ def test_a_table_that_breaks_an_identity_is_never_written(reader: RunReader, mon
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     """Through a link the file behind it is renewed; a place that cannot be written leaves everything as it was."""
     path, link = tmp_path / "t.csv", tmp_path / "link.csv"
-    path.write_text("old")
+    path.write_text("")
     link.symlink_to(path)
     write_whole(link, b"new")
     assert (path.read_text(), link.is_symlink()) == ("new", True)
@@ -193,3 +193,17 @@ def test_the_fields_own_fifty_columns_can_be_checked(tmp_path: Path, reader: Run
     read = read_csv(path)
     assert [(row.total, row.attempted, row.infra_excluded) for row in read] == [(2, None, None)] * 2
     assert any("success is 2" in fault for fault in check_table(read))
+
+
+@pytest.mark.parametrize("kind", [ExportFormat.CSV, ExportFormat.JSON])
+def test_a_table_is_written_anew_and_anything_else_stays(kind: ExportFormat, tmp_path: Path, reader: RunReader) -> None:
+    """A slip of the hand behind -o costs nobody a database, a config, or a table of somebody else's."""
+    content, path = render(collect(reader, ["r1"]), kind), tmp_path / "t"
+    for _ in range(2):
+        write_whole(path, content)
+    assert path.read_bytes() == content
+    for foreign in (b"SQLite format 3\0", b"[run]\ndb = 'runs.db'\n", b"a,b\n1,2\n"):
+        path.write_bytes(foreign)
+        with pytest.raises(UsageError, match="is no table of benchrunner's and stays as it is"):
+            write_whole(path, content)
+        assert path.read_bytes() == foreign
