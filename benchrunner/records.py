@@ -573,7 +573,7 @@ class ShardProgress:
 
     label: str
     model: str
-    status: str  # "waiting" | "running" | "done" | "failed"
+    status: str  # "waiting" (for a key) | "running" | "done" | "failed" | "left": starts no more, `resume` runs it
     scored: int
     invalid: int
     running: int
@@ -624,7 +624,8 @@ class ProgressSnapshot:
     calls: int
     refused: int
     tokens: int
-    eta_s: float | None  # from the work left and what the keys allow; None: nothing to say yet
+    eta_s: float | None  # from the work left and what the keys allow; None: nothing to say yet, or it stops or ended
     lower_bound_s: float | None
     top_cause: str = ""  # what most invalid trials were lost to
     binding: str = ""  # what holds the run back right now, in words; "": nothing to say yet
+    stopping_s: float | None = None  # how long running trials may still go on; 0.0: no more; None: it was not stopped

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from benchrunner.engine.books import ShardState
 from benchrunner.engine.state import RunState
 from benchrunner.planning.lineup import in_words
 from benchrunner.records import KeyProgress, Limit, LimitKind, WindowProgress
@@ -38,6 +39,11 @@ class Waits:
         return sum(waited for _, waited in self._seen) >= MOSTLY * len(self._seen)
 
 
+def waits_for_key(state: RunState, one: ShardState) -> bool:
+    """Return whether the shard has trials to hand out and no key to run them on: never had one, or lost it."""
+    return bool(one.pending) and one.status != "failed" and all(state.workers[w].released for w in one.workers)
+
+
 def binding_text(
     state: RunState, keys: Sequence[KeyProgress], waits: Mapping[str, Waits], *, managed: bool, now_s: float
 ) -> str:
@@ -58,11 +64,11 @@ def _cause(state: RunState, key: KeyProgress, waited: bool | None, *, managed: b
     if key.health != "usable":
         return key.health, key.key_id
     if key.paused_for_s > 0:
-        return "paused after a refusal:", key.key_id
+        return "paused", key.key_id
     if waited is None or not key.models:
         return None
     if managed and key.cap_per_s is not None and (waited or key.waiting) and _is_low(key):
-        return f"learned cap of {key.cap_per_s:.2g} requests/s on", key.key_id
+        return f"learned cap {key.cap_per_s:.2g}/s:", key.key_id
     if waited and (held := _window(key) if managed else _pace(state, key)) is not None:
         return held
     working = [state.shards[w.shard_id] for w in state.workers.values() if w.key_id == key.key_id and not w.released]
@@ -71,9 +77,19 @@ def _cause(state: RunState, key: KeyProgress, waited: bool | None, *, managed: b
         return None
     model = busiest.shard.model
     if not any(one.pending for one in working):
-        return f"last trials of {model} on", key.key_id
+        if not _others_wait(state, key.key_id):
+            return f"last trials of {model} on", key.key_id
+        # Without the model's name, which stands on the key's own line: three of them would not fit beside each other.
+        alone = managed and state.keys[key.key_id].setup.slots == 1
+        return f"latency, {'one model per key' if alone else 'all in flight'}:", key.key_id
     # The number that is set, not the one of this instant: a line that changes with every reply cannot be read.
-    return f"latency of {model} ({busiest.shard.workers} dialogues at once) on", key.key_id
+    return f"latency of {model} ({busiest.shard.workers} at once) on", key.key_id
+
+
+def _others_wait(state: RunState, key_id: str) -> bool:
+    """Return whether shards of the key's provider wait: their trials are still to come, whatever this key is at."""
+    provider = state.keys[key_id].setup.provider
+    return any(one.shard.provider == provider and waits_for_key(state, one) for one in state.shards.values())
 
 
 def _window(key: KeyProgress) -> tuple[str, str] | None:
@@ -93,7 +109,7 @@ def _is_low(key: KeyProgress) -> bool:
 def _pace(state: RunState, key: KeyProgress) -> tuple[str, str]:
     shards = [state.shards[w.shard_id].shard for w in state.workers.values() if w.key_id == key.key_id]
     pace = max((shard.pace_qps for shard in shards), default=0.0)
-    return f"own pace of {pace:g} requests/s per shard on", key.key_id
+    return f"own pace of {pace:g}/s per shard on", key.key_id
 
 
 def fullness(window: WindowProgress) -> float:

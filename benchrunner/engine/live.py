@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from benchrunner.engine.bottleneck import Waits, binding_text, fullness
+from benchrunner.engine.books import ShardState
+from benchrunner.engine.bottleneck import Waits, binding_text, fullness, waits_for_key
 from benchrunner.engine.messages import CallEnded
 from benchrunner.engine.state import RunState
 from benchrunner.engine.time_left import TimeLeft
@@ -125,7 +126,7 @@ class LiveFigures:
             ShardProgress(
                 label=s.shard.label,
                 model=s.shard.model,
-                status=s.status,
+                status=_standing(state, s),
                 scored=s.scored,
                 invalid=s.invalid,
                 running=s.running,
@@ -136,6 +137,7 @@ class LiveFigures:
         )
         uses = {use.label: use for use in self._domains()}
         keys = tuple(self._key_row(key_id, state, uses, now_s) for key_id in self._keys)
+        goes_on = not _starts_no_more(state)
         return ProgressSnapshot(
             run_id=self._run_id,
             phase=self._phase,
@@ -150,10 +152,11 @@ class LiveFigures:
             calls=self.calls,
             refused=self.refused,
             tokens=self.tokens,
-            eta_s=self._time_left.seconds(state, uses, now_s),
+            eta_s=self._time_left.seconds(state, uses, now_s) if goes_on else None,
             lower_bound_s=self._lower_bound_s,
             top_cause=max(self._causes, key=lambda cause: self._causes[cause], default=""),
-            binding=binding_text(state, keys, self._waits, managed=self._managed, now_s=now_s),
+            binding=binding_text(state, keys, self._waits, managed=self._managed, now_s=now_s) if goes_on else "",
+            stopping_s=state.drain_left_s(now_s),
         )
 
     def _key_row(self, key_id: str, state: RunState, uses: Mapping[str, DomainUse], now_s: float) -> KeyProgress:
@@ -227,6 +230,21 @@ class LiveFigures:
             paused_for_s, label = min(pauses)
             return replace(row, paused_for_s=paused_for_s, reason=self._reasons.get(label, ""))
         return row
+
+
+def _starts_no_more(state: RunState) -> bool:
+    """Return whether the run hands out no further trial: it was told to stop, gave up, or has ended."""
+    return state.ended is not None or state.stopping
+
+
+def _standing(state: RunState, one: ShardState) -> str:
+    """Return how the shard stands for whoever watches.
+
+    The books call one whose key was taken away `running` until it is done; it waits all the same.
+    """
+    if not waits_for_key(state, one):
+        return one.status
+    return "left" if _starts_no_more(state) else "waiting"
 
 
 def _refusal(message: CallEnded) -> str:

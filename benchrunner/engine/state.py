@@ -114,6 +114,18 @@ class RunState:
         """Return whether somebody asked the run to stop."""
         return self._stop in ("drain", "now", "kill")
 
+    @property
+    def stopping(self) -> bool:
+        """Return whether no trial is begun any more, whoever or whatever asked for that."""
+        return bool(self._stop)
+
+    def drain_left_s(self, now_s: float) -> float | None:
+        """Return how long running trials may still go on in a run that stops, 0.0: they are ended now; None: it runs.
+        """
+        if self.ended is not None or not self._stop:
+            return None
+        return max(0.0, self._stop_at_s + self._rules.drain_s - now_s) if self._stop == "drain" else 0.0
+
     def expected_s(self, state: ShardState, *, keys: int = 1) -> float:
         """Return how long the shard's unfinished trials take on `keys` of its keys, latency and limits considered."""
         shard = state.shard

@@ -22,7 +22,14 @@ from rich.text import Text
 
 from benchrunner.records import KeyProgress, LimitKind, ProgressSnapshot, ShardProgress, WindowProgress
 from benchrunner.reporting.plain import cap_text, invalid_text, models_text, state_text
-from benchrunner.reporting.wording import backend_mark, count_text, duration_text, printable
+from benchrunner.reporting.wording import (
+    backend_mark,
+    count_text,
+    duration_text,
+    printable,
+    status_text,
+    time_left_text,
+)
 
 HEADER_LINES = 3
 MOST_KEYS = 8
@@ -33,8 +40,8 @@ NARROW, ROOMY = 70, 110
 
 FULL = 0.95
 LONGEST_NAME, SHORTEST_NAME, SHORTEST_REASON = 16, 9, 12
-_ORDER = {"running": 0, "failed": 1, "waiting": 2, "done": 3}
-_STYLE = {"running": "cyan", "failed": "red", "waiting": "dim", "done": "green"}
+_ORDER = {"running": 0, "failed": 1, "waiting": 2, "left": 3, "done": 4}
+_STYLE = {"running": "cyan", "failed": "red", "waiting": "dim", "left": "dim", "done": "green"}
 _HEALTH = {"retired": "red", "parked": "yellow", "held": "yellow"}
 
 
@@ -64,14 +71,14 @@ def picture(snapshot: ProgressSnapshot, screen: Screen) -> Group:
 def choose_shards(shards: tuple[ShardProgress, ...], room: int) -> tuple[tuple[ShardProgress, ...], str]:
     """Return the shards to show in `room` lines, and what to say of the others ("": none).
 
-    In their own order where all fit; else running ones first, then failed, waiting, done. The line about the others
-    counts as one of `room`.
+    In their own order where all fit; else running ones first, then failed, waiting, left, done. The line about the
+    others counts as one of `room`.
     """
     if len(shards) <= room:
         return shards, ""
-    ranked = sorted(shards, key=lambda shard: _ORDER.get(shard.status, 2))
+    ranked = sorted(shards, key=lambda shard: _ORDER.get(shard.status, _ORDER["waiting"]))
     hidden = Counter(shard.status for shard in ranked[max(0, room - 1) :])
-    said = ", ".join(f"{hidden[status]} {status}" for status in _ORDER if hidden[status])
+    said = ", ".join(f"{hidden[status]} {status_text(status)}" for status in _ORDER if hidden[status])
     return tuple(ranked[: max(0, room - 1)]), f"+ {said}"
 
 
@@ -102,8 +109,8 @@ def cut_middle(text: str, width: int, *, ascii_only: bool = False) -> str:
 def _title(snapshot: ProgressSnapshot, screen: Screen) -> Text:
     mark = f"{backend_mark(snapshot.backend)} " if snapshot.backend == "simulated" else ""
     name = printable(f"{snapshot.phase} {snapshot.policy}")
-    left = "" if snapshot.eta_s is None else f", about {duration_text(snapshot.eta_s)} left"
-    times = f"  {duration_text(snapshot.elapsed_s)}{left}"
+    left = time_left_text(snapshot.eta_s, snapshot.stopping_s, about="about ")
+    times = f"  {', '.join(filter(None, (duration_text(snapshot.elapsed_s), left)))}"
     room = screen.width - len(mark) - cell_len(name) - len(times) - 2
     run_id = f"  {snapshot.run_id}" if cell_len(snapshot.run_id) <= room else ""
     return Text.assemble((mark, "bold yellow"), (name, "bold"), times, (run_id, "dim"))
@@ -225,7 +232,7 @@ def _shards(shards: tuple[ShardProgress, ...], room: int, screen: Screen) -> lis
 def _standing(shard: ShardProgress) -> str:
     if shard.keys:
         return f"{','.join(map(printable, shard.keys))} {shard.running} running"
-    return shard.status
+    return status_text(shard.status)
 
 
 def _name_widths(shards: Sequence[ShardProgress], room: int, screen: Screen) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import IO
 
 from benchrunner.clock import Clock
 from benchrunner.records import KeyProgress, ProgressSnapshot
-from benchrunner.reporting.wording import backend_mark, count_text, duration_text, printable
+from benchrunner.reporting.wording import backend_mark, count_text, duration_text, printable, time_left_text
 
 EVERY_S = 15.0
 
@@ -64,7 +64,7 @@ def figures_text(snapshot: ProgressSnapshot) -> str:
     """Return one line with where the run stands and what each key is doing."""
     mark = f"{backend_mark(snapshot.backend)} " if snapshot.backend == "simulated" else ""
     running = sum(shard.status == "running" for shard in snapshot.shards)
-    left = "" if snapshot.eta_s is None else f", {duration_text(snapshot.eta_s)} left"
+    left = f", {said}" if (said := time_left_text(snapshot.eta_s, snapshot.stopping_s)) else ""
     binding = f", bound by {snapshot.binding}" if snapshot.binding else ""
     figures = (
         f"{mark}{snapshot.phase} {snapshot.policy}: {snapshot.scored}/{snapshot.total} scored, "

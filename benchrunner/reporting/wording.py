@@ -26,6 +26,22 @@ def duration_text(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def time_left_text(eta_s: float | None, stopping_s: float | None, *, about: str = "") -> str:
+    """Return how long a run goes on, `about` in front of an estimate; "" when nobody knows, or it has ended.
+
+    Of one that stops it is how long its running trials may take at the most (0.0: they are ended now), whatever was
+    expected of it before.
+    """
+    if stopping_s is not None:
+        return f"stopping, at most {duration_text(stopping_s)}" if stopping_s > 0 else "stopping now"
+    return "" if eta_s is None else f"{about}{duration_text(eta_s)} left"
+
+
+def status_text(status: str) -> str:
+    """Return a shard's standing as people read it."""
+    return "left for resume" if status == "left" else status
+
+
 def count_text(count: int) -> str:
     """Return a count in at most five characters: `9999`, `12k`, `3.4M`."""
     if count < 10_000:

@@ -73,12 +73,12 @@ def test_of_several_windows_the_fullest_is_named_and_a_model_s_by_its_model() ->
 
 def test_where_calls_do_not_wait_the_models_own_time_decides() -> None:
     """More dialogues at once would help, more keys would not."""
-    assert bound_by(playing(), row(used=9.0), waited=waits(0.0, 0.0)) == "latency of m-s0 (2 dialogues at once) on key0"
+    assert bound_by(playing(), row(used=9.0), waited=waits(0.0, 0.0)) == "latency of m-s0 (2 at once) on key0"
 
 
 def test_waits_without_a_window_that_is_half_full_are_the_machine_s() -> None:
     """A machine that wakes late makes calls wait; no limit is blamed for it."""
-    assert bound_by(playing(), row(used=1.0), waited=waits(0.5)) == "latency of m-s0 (2 dialogues at once) on key0"
+    assert bound_by(playing(), row(used=1.0), waited=waits(0.5)) == "latency of m-s0 (2 at once) on key0"
 
 
 def test_the_tail_of_a_shard_is_called_so() -> None:
@@ -86,10 +86,53 @@ def test_the_tail_of_a_shard_is_called_so() -> None:
     assert bound_by(playing(trials=2), row(), waited=waits(0.0)) == "last trials of m-s0 on key0"
 
 
+def test_with_shards_waiting_for_the_key_no_trial_is_called_the_last() -> None:
+    """All of a small shard is in flight at once: it is the key's one model whose time decides, and much is to come."""
+    # Given two shards of two trials, two at once, and one key
+    play = Play(shards=(make_shard("s0", trials=2), make_shard("s1", position=1, trials=2)))
+    play.tick()
+    # Then the first is not at its end: the second waits
+    assert bound_by(play, row(), waited=waits(0.0)) == "latency, one model per key: key0"
+    # When the first is done and the second has the key, Then those are the last trials
+    (first,) = play.state.workers
+    play.scored(first, "s0-t00", "s0-t01")
+    play.exited(first)
+    play.tick()
+    assert bound_by(play, row(models=("m-s1",)), waited=waits(0.0)) == "last trials of m-s1 on key0"
+
+
+def test_keys_that_each_serve_their_one_model_are_one_cause() -> None:
+    """The models stand on the keys' own lines; three names would be cut off here."""
+    shards = tuple(make_shard(f"s{n}", position=n, trials=2) for n in range(3))
+    play = Play(shards=shards, keys=(make_key("key0"), make_key("key1")))
+    play.tick()
+    said = bound_by(play, row(), row("key1", models=("m-s1",)), waited=waits(0.0))
+    assert said == "latency, one model per key: key0, key1"
+
+
+def test_a_shard_that_waits_for_another_provider_s_key_does_not_count() -> None:
+    """This provider's keys have nothing left to hand out."""
+    shards = (make_shard("s0", trials=2), make_shard("s1", position=1, provider="elsewhere"))
+    play = Play(shards=shards)
+    play.tick()
+    assert bound_by(play, row(), waited=waits(0.0)) == "last trials of m-s0 on key0"
+
+
+def test_a_shard_whose_key_was_taken_away_waits_like_one_that_never_had_one() -> None:
+    """Its trials are still to come, so those of the other key are not the last."""
+    play = playing(trials=2, keys=2)
+    refused, other = play.state.workers
+    play.key_refused(refused)
+    for trial_id in sorted(play.running(refused)):
+        play.handed_back(refused, trial_id)
+    key_id = play.state.workers[other].key_id
+    assert bound_by(play, row(key_id), waited=waits(0.0)) == f"latency, one model per key: {key_id}"
+
+
 def test_a_learned_cap_below_the_limit_is_what_binds() -> None:
     """It is named in place of a window that could not be used anyway."""
     capped = replace(row(used=1.0), cap_per_s=1.234, waiting=3)
-    assert bound_by(playing(), capped, waited=waits(0.0)) == "learned cap of 1.2 requests/s on key0"
+    assert bound_by(playing(), capped, waited=waits(0.0)) == "learned cap 1.2/s: key0"
     # But one that has grown back to the limit is no news
     grown = replace(row(used=10.0), cap_per_s=10.0, waiting=3)
     assert bound_by(playing(), grown, waited=waits(0.5)) == "10 requests per 1 s of key0"
@@ -98,13 +141,13 @@ def test_a_learned_cap_below_the_limit_is_what_binds() -> None:
 def test_under_native_it_is_the_shard_s_own_pace() -> None:
     """Nobody counts for all there, so no window can hold a call back."""
     said = bound_by(playing(), row(used=10.0), waited=waits(0.5), managed=False)
-    assert said == "own pace of 2 requests/s per shard on key0"
+    assert said == "own pace of 2/s per shard on key0"
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"paused_for_s": 3.0}, "paused after a refusal: key0"),
+        ({"paused_for_s": 3.0}, "paused key0"),
         ({"health": "parked"}, "parked key0"),
         ({"health": "retired"}, "retired key0"),
         ({"health": "held", "reason": "by run x"}, "other runs hold key0"),

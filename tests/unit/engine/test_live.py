@@ -9,6 +9,7 @@ import pytest
 from engine_play import Play
 from live_play import TEN_PER_S, use, world_of
 
+from benchrunner.engine.books import Rules
 from benchrunner.engine.live import LiveFigures
 from benchrunner.engine.messages import CallEnded
 from benchrunner.records import (
@@ -299,3 +300,94 @@ def test_what_binds_is_told() -> None:
     assert watched.look().binding == ""
     watched.hear(replace(ended(), wait_window_s=0.4))
     assert watched.look().binding == "10 requests per 1 s of key0"
+
+
+def two_shards_on_one_key() -> Play:
+    """Return a run whose first shard has three trials, two in flight; the second waits."""
+    play = Play(shards=(make_shard("s0"), make_shard("s1", position=1)), rules=Rules(drain_s=20.0, kill_after_s=5.0))
+    play.tick()
+    return play
+
+
+def standings(seen: ProgressSnapshot) -> list[tuple[str, int, tuple[str, ...]]]:
+    return [(shard.status, shard.running, shard.keys) for shard in seen.shards]
+
+
+def test_a_run_that_drains_tells_what_is_left_of_the_drain_and_nothing_it_expected_before() -> None:
+    """No time left, nothing that binds, and no shard `waiting` for a key it will not get."""
+    # Given a run under way, bound by its key's window
+    play = two_shards_on_one_key()
+    watched = Watched(play, domains=(use(used=10.0),))
+    watched.hear(replace(ended(), wait_window_s=0.4))
+    before = watched.look()
+    assert (before.stopping_s, before.binding) == (None, "10 requests per 1 s of key0")
+    assert before.eta_s is not None
+    assert standings(before) == [("running", 2, ("key0",)), ("waiting", 0, ())]
+    # When it is told to stop, and three seconds pass
+    play.stop()
+    play.clock.sleep_s(3.0)
+    # Then that is what it says
+    seen = watched.look()
+    assert (seen.eta_s, seen.stopping_s, seen.binding) == (None, 17.0, "")
+    assert standings(seen) == [("running", 2, ("key0",)), ("left", 0, ())]
+    # And once the time is over, trials are ended
+    play.tick(17.0)
+    assert (watched.look().eta_s, watched.look().stopping_s) == (None, 0.0)
+
+
+def test_a_run_that_is_told_twice_stops_now() -> None:
+    """The rest of the drain is none of its business any more."""
+    play = two_shards_on_one_key()
+    play.stop()
+    play.stop(kill=True)
+    seen = Watched(play).look()
+    assert (seen.eta_s, seen.stopping_s) == (None, 0.0)
+
+
+def test_a_run_that_was_stopped_and_has_ended_tells_no_time_left() -> None:
+    """Its last picture stays on the screen: nothing runs, stops or waits any more."""
+    # Given a stopped run whose trials in flight came to their end
+    play = two_shards_on_one_key()
+    (worker_id,) = play.state.workers
+    play.stop()
+    play.scored(worker_id, *sorted(play.running(worker_id)))
+    play.exited(worker_id)
+    # Then its shards are left for another sitting
+    seen = Watched(play).look()
+    assert play.state.ended is not None
+    assert (seen.eta_s, seen.stopping_s, seen.binding) == (None, None, "")
+    assert standings(seen) == [("left", 0, ()), ("left", 0, ())]
+
+
+def test_a_run_that_is_complete_tells_no_time_left() -> None:
+    """Not even that it is none."""
+    play = Play()
+    play.tick()
+    (worker_id,) = play.state.workers
+    play.scored(worker_id, "s0-t00", "s0-t01", "s0-t02")
+    play.exited(worker_id)
+    seen = Watched(play).look()
+    assert (seen.eta_s, seen.stopping_s, standings(seen)) == (None, None, [("done", 0, ())])
+
+
+def test_a_shard_whose_key_was_retired_waits_for_another() -> None:
+    """It reads `running` only while trials of it run."""
+    # Given two shards on a key each, of which one key is refused
+    shards = (make_shard("s0"), make_shard("s1", position=1))
+    play = Play(shards=shards, keys=(make_key("key0"), make_key("key1")))
+    watched = Watched(play)
+    play.tick()
+    first, second = play.state.workers
+    play.key_refused(first)
+    assert standings(watched.look())[0] == ("running", 2, ("key0",))
+    # When its trials came back, Then it waits, also once the worker is gone
+    for trial_id in sorted(play.running(first)):
+        play.handed_back(first, trial_id)
+    assert standings(watched.look()) == [("waiting", 0, ()), ("running", 2, ("key1",))]
+    play.exited(first)
+    assert standings(watched.look())[0] == ("waiting", 0, ())
+    # And once the other key is free, it runs again
+    play.scored(second, *(f"s1-t{n:02d}" for n in range(3)))
+    play.exited(second)
+    play.tick()
+    assert standings(watched.look()) == [("running", 2, ("key1",)), ("done", 0, ())]

@@ -15,7 +15,7 @@ from benchrunner.records import KeyProgress, LimitKind, ProgressSnapshot, ShardP
 from benchrunner.reporting.console import SteadyConsole
 from benchrunner.reporting.live_frame import LiveFrame
 from benchrunner.reporting.live_picture import Screen, bar_text, choose_shards, cut_middle, picture
-from benchrunner.reporting.plain import PlainProgress
+from benchrunner.reporting.plain import PlainProgress, figures_text
 from benchrunner.reporting.progress import LiveProgress
 from benchrunner.reporting.wording import count_text, duration_text
 
@@ -144,6 +144,41 @@ def test_ten_shards_and_three_keys_fit_a_small_terminal() -> None:
         f"qwen2.5-7b-instruct    very_easy {bar[0]}   0/100 waiting",
         f"Llama-3.3-70B-Instruct medium    {bar[0]}   0/100 waiting",
     ]
+
+
+def test_a_run_that_stops_says_so_and_for_how_long_at_most() -> None:
+    """In the picture's first line and in plain ones, in place of the time left; shards that start no more say that."""
+    # Given a run that drains, one shard still running
+    shards = (shard(2, "running", scored=40), shard(5, "left"))
+    shown = replace(snapshot(shards), eta_s=None, binding="", stopping_s=17.2)
+    # Then both views say so
+    lines = drawn(shown)
+    assert lines[0] == "SIMULATED 5.2 pool  1 min 05 s, stopping, at most 17 s  20250826-100000-k3f9"
+    assert lines[2] == ""
+    assert lines[-2].endswith(" 40/100 key2 2 running")
+    assert lines[-1].endswith("  0/100 left for resume")
+    assert "3 refused, stopping, at most 17 s | key0" in figures_text(shown)
+    # And when its time is over, and when it has ended
+    late = replace(shown, stopping_s=0.0)
+    assert drawn(late)[0] == "SIMULATED 5.2 pool  1 min 05 s, stopping now  20250826-100000-k3f9"
+    assert "3 refused, stopping now | key0" in figures_text(late)
+    ended = replace(shown, stopping_s=None)
+    assert drawn(ended)[0] == "SIMULATED 5.2 pool  1 min 05 s  20250826-100000-k3f9"
+    assert "3 refused | key0" in figures_text(ended)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_left_for_resume_is_not_cut(width: int) -> None:
+    """It is the longest standing a shard has; names give way to it."""
+    shards = tuple(shard(n, "left") for n in range(4))
+    assert all(line.endswith(" left for resume") for line in drawn(snapshot(shards), width=width)[6:])
+
+
+def test_shards_left_for_resume_are_counted_where_they_have_no_line() -> None:
+    """Under the words that stand on a line."""
+    shards = (*(shard(n, "done") for n in range(3)), *(shard(n, "left") for n in range(5)))
+    shown, rest = choose_shards(shards, 3)
+    assert (shown, rest) == ((shards[3], shards[4]), "+ 3 left for resume, 3 done")
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 10), (120, 50), (20, 6)])
