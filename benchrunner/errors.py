@@ -95,6 +95,11 @@ class SimulatorError(BenchrunnerError):
     """The embedded provider did not start or went away."""
 
 
+def pip_line(extra: str) -> str:
+    """Return how an optional part of benchrunner is installed, for the end of a sentence that says it is missing."""
+    return f"pip install 'benchrunner[{extra}]' (in a clone: pip install -e '.[{extra}]')"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the end of a sentence about an unknown `word`: the nearest known one, else all of them."""
     words = list(dict.fromkeys(known))

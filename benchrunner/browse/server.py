@@ -20,7 +20,7 @@ from types import TracebackType
 import orjson
 
 from benchrunner.clock import SystemClock
-from benchrunner.errors import BenchrunnerError, UsageError
+from benchrunner.errors import BenchrunnerError, UsageError, pip_line
 
 DEFAULT_PORT = 8001
 READY_TIMEOUT_S = 30.0
@@ -83,7 +83,7 @@ class BrowseServer:
 def require_datasette() -> None:
     """Raise UsageError where Datasette is not installed."""
     if importlib.util.find_spec("datasette") is None:
-        raise UsageError("browse needs Datasette: pip install 'benchrunner[browse]'")
+        raise UsageError(f"browse needs Datasette: {pip_line('browse')}")
 
 
 def start_browse(path: Path, *, host: str = "127.0.0.1", port: int | None = None) -> BrowseServer:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from benchrunner.config.settings import Config
     from benchrunner.engine.live_check import Probe
 
+TIMEOUT_S = 30.0
+
 
 @click.command("check", short_help="Check phases.toml, and with --live every key against its provider.")
 @click.argument("names", metavar="[PHASE]...", nargs=-1, shell_complete=complete_phases)
@@ -30,10 +32,8 @@ if TYPE_CHECKING:
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=0, min_open=True),
-    default=30.0,
-    show_default=True,
     metavar="S",
-    help="With --live: seconds for each call, its waiting for limits included.",
+    help=f"With --live: seconds for each call, its waiting for limits included.  [default: {TIMEOUT_S:g}]",
 )
 @click.option("--dry-run", is_flag=True, help="With --live: look at the variables and say what would be sent.")
 @json_option
@@ -42,7 +42,7 @@ def command(
     names: tuple[str, ...],
     live: bool,
     models: tuple[str, ...] | None,
-    timeout_s: float,
+    timeout_s: float | None,
     dry_run: bool,
     as_json: bool,
     config_path: Path,
@@ -66,13 +66,16 @@ def command(
 
     from benchrunner.config.load import load_config
 
-    if not live and (models is not None or dry_run or as_json):
-        raise UsageError("--models, --dry-run and --json say more about --live; without it there is nothing to choose")
+    if not live and (models is not None or timeout_s is not None or dry_run or as_json):
+        raise UsageError(
+            "--models, --timeout, --dry-run and --json say more about --live; without it there is nothing to choose"
+        )
     config = load_config(config_path, environ=os.environ)
     for name in names:
         config.phase(name)  # a misspelt one is told, whether or not anything is asked of it
     if live:
-        return _check_live(config, names, models, timeout_s=timeout_s, dry_run=dry_run, as_json=as_json)
+        patience_s = TIMEOUT_S if timeout_s is None else timeout_s
+        return _check_live(config, names, models, timeout_s=patience_s, dry_run=dry_run, as_json=as_json)
     shown = ", ".join(phase.name for phase in config.phases)
     counts = ((config.providers, "provider"), (config.keys, "key"), (config.models, "model"))
     held = ", ".join(f"{len(them)} {noun}{'s' if len(them) != 1 else ''}" for them, noun in counts)

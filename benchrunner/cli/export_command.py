@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from benchrunner.cli.completing import complete_runs
-from benchrunner.cli.options import config_option, database_path, db_option
+from benchrunner.cli.options import STDOUT, config_option, database_path, db_option, output_file
 from benchrunner.errors import UsageError
 
 
@@ -22,8 +22,10 @@ from benchrunner.errors import UsageError
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="File to write, or a directory to put a fitting name in.  [default: stdout; for parquet: here]",
+    type=click.Path(),
+    callback=output_file,
+    help="File to write, a directory to put a fitting name in, or - for stdout.  "
+    "[default: stdout; for parquet: here]",
 )
 @click.option(
     "--check",
@@ -46,6 +48,7 @@ def command(
 
     RUN is a run's id or the beginning of one; the newest run when absent. The trials of several runs are put together.
     Trials that infrastructure took are counted apart and are in no rate. docs/results-table.md explains the columns.
+    Parquet needs the extra benchrunner[parquet].
 
     \b
     Examples:
@@ -57,7 +60,7 @@ def command(
             raise UsageError("--check takes a file and neither runs nor another option")
         return _check(checked)
 
-    from benchrunner.reporting.export import ExportFormat, collect, render, write_whole
+    from benchrunner.reporting.export import ExportFormat, collect, render, write_table
     from benchrunner.store.queries import RunReader
 
     wanted = ExportFormat(kind or _kind_of(output))
@@ -71,11 +74,11 @@ def command(
     if export.not_ended:
         said = "trials have not ended and are in no row; `benchrunner resume` goes on"
         click.echo(f"{export.not_ended} {said}", err=True)
-    if output is None:
+    if output is None or output == STDOUT:
         click.echo(content, nl=False)
         return 0
     path = output / export.file_name(wanted) if output.is_dir() else output
-    write_whole(path, content)
+    write_table(path, content)
     click.echo(f"wrote {path}: {len(export.rows)} rows", err=True)
     return 0
 

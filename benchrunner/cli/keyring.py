@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from benchrunner.registry.shared_windows import SharedWindows
 from benchrunner.registry.state_dir import windows_path
 from benchrunner.reporting.tables import Column, table
 from benchrunner.reporting.wording import backend_mark, count_text, duration_text
+
+SHORT = 6
+"""Digits of a domain's identity that tell it from others of its label; its `name` in --json holds them."""
 
 MOST_LEASES = 2
 """Leases of one model on one key that are shown one by one."""
@@ -103,8 +107,26 @@ def _read(path: Path) -> tuple[DomainUse, ...]:
         windows.close()
 
 
-def _place(domain: DomainUse) -> tuple[bool, str]:
-    return "/" in domain.label, domain.label  # keys first, then (account, model) pairs
+def _place(domain: DomainUse) -> tuple[bool, str, str]:
+    return "/" in domain.label, domain.label, domain.name  # keys first, then (account, model) pairs
+
+
+def told_apart(domains: Sequence[DomainUse]) -> list[str]:
+    """Return a name for each domain: its label; where several share it, with the provider, or its identity's start.
+
+    Two configs may well give one label, such as `key0`, to two credentials.
+    """
+    labels = Counter(one.label for one in domains)
+    placed = Counter((one.label, one.provider) for one in domains)
+    names = []
+    for one in domains:
+        if labels[one.label] == 1:
+            names.append(one.label)
+        elif placed[one.label, one.provider] == 1:
+            names.append(f"{one.label} ({one.provider})")
+        else:
+            names.append(f"{one.label} ({one.name.split(':')[1][:SHORT]})")
+    return names
 
 
 def key_parts(keyring: Keyring) -> list[RenderableType]:
@@ -162,9 +184,10 @@ def _windows(title: str, domains: Sequence[DomainUse]) -> RenderableType:
         Column(title="margin", numeric=True),
         Column(title="granted", numeric=True),
     ]
+    ordered = sorted(domains, key=_place)
     rows = (
         (
-            domain.label,
+            name,
             ", ".join(
                 f"{count_text(round(window.used))}/{count_text(window.amount)}"
                 f"{' tok' if window.kind is LimitKind.TOKENS else ''} per {window.per_s:g} s"
@@ -177,6 +200,6 @@ def _windows(title: str, domains: Sequence[DomainUse]) -> RenderableType:
             f"{1000 * domain.margin_s:.0f} ms",
             count_text(domain.granted),
         )
-        for domain in sorted(domains, key=_place)
+        for name, domain in zip(told_apart(ordered), ordered, strict=True)
     )
     return table(title, columns, rows)

@@ -23,8 +23,9 @@ EVERY_S = 2.0
 def command(show_all: bool, watch: bool, every_s: float | None, as_json: bool) -> int:
     """Show who holds which key, how full its windows are, and what is paused, for all runs on this machine.
 
-    Reads only, and costs a running phase nothing. Where its output is no terminal, --watch writes one block after the
-    other, each under the time it was looked at.
+    Reads only, and costs a running phase nothing. Windows of one name are told apart by their provider, or by the
+    beginning of their identity (whole in --json). Where its output is no terminal, --watch writes one block after the
+    other, each under the time it was looked at. Ctrl-C ends it with 0.
 
     \b
     Examples, from another terminal:

@@ -106,3 +106,16 @@ def database_path(db_path: Path | None, config_path: Path = DEFAULT_CONFIG) -> P
     from benchrunner.config.load import load_config
 
     return load_config(config_path, environ=os.environ).run.db
+
+
+STDOUT = Path("-")
+
+
+def output_file(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """Return what -o names: STDOUT for -, else a file or directory; None where it is not given. A click callback."""
+    if value == "":  # a shell variable that is not set; as a path it would mean the directory worked in
+        raise UsageError("-o names no file; leave it out, or name a file, a directory or - for stdout")
+    if value is None or value == str(STDOUT):
+        return None if value is None else STDOUT
+    path = Path(value)
+    return path.absolute() if path == STDOUT else path  # ./- is a file

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import types
@@ -65,7 +66,8 @@ def describe_schema() -> str:
     """Return docs/configuration.md: every table with its keys, their types, defaults and meanings."""
     parts = [_OPENING]
     for heading, table in _TABLES:
-        parts.append(f"\n## `{heading}`\n\n{(table.__doc__ or '').strip()}\n\n| key | value | default | meaning |")
+        meaning = inspect.cleandoc(table.__doc__ or "")
+        parts.append(f"\n## `{heading}`\n\n{meaning}\n\n| key | value | default | meaning |")
         parts.append("\n|---|---|---|---|\n")
         parts.extend(_row(name, field) for name, field in table.model_fields.items())
     return "".join(parts)

@@ -26,9 +26,8 @@ from benchrunner.config.settings import Config, RaySettings
 from benchrunner.engine.crew import Crew
 from benchrunner.engine.forking import deaf_children
 from benchrunner.engine.supervisor import RunPlan
-from benchrunner.errors import EngineError, UsageError, did_you_mean
+from benchrunner.errors import EngineError, UsageError, did_you_mean, pip_line
 
-PIP = "pip install 'benchrunner[ray]'"
 STORE_BYTES = 80 * 2**20
 """Of a local cluster's object store, which workers here do not use: about the least that Ray takes."""
 
@@ -84,7 +83,7 @@ def _load_ray(*, own: bool) -> ModuleType:
     except ModuleNotFoundError as fault:
         if fault.name != "ray":
             raise
-        raise UsageError(f"--engine ray needs Ray, which is not installed: {PIP}") from None
+        raise UsageError(f"--engine ray needs Ray, which is not installed: {pip_line('ray')}") from None
     loaded: ModuleType = ray
     return loaded
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import importlib
 import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from enum import StrEnum
@@ -18,9 +17,10 @@ from typing import Any, Protocol
 
 import orjson
 
-from benchrunner.errors import BenchrunnerError, UsageError
+from benchrunner.errors import BenchrunnerError, UsageError, pip_line
 from benchrunner.reporting.results_table import COLUMNS, OWN_COLUMNS, ResultRow, results_table
 from benchrunner.reporting.table_check import check_table
+from benchrunner.reporting.whole_files import write_whole
 from benchrunner.store.answers import RunRow
 from benchrunner.store.queries import RunReader
 
@@ -103,29 +103,17 @@ def render(export: ResultsExport, kind: ExportFormat) -> bytes:
             return _parquet(export)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees a part of it. Raises UsageError where that cannot be done.
+def write_table(path: Path, content: bytes) -> None:
+    """Write a table. Raises UsageError where that cannot be done, or where a file stands that is no such table.
 
-    So it does where a file stands that is no such table: a slip of the hand must not cost a database.
+    A slip of the hand must not cost a database.
     """
     try:
         if path.is_file() and not _is_table(path):
             raise UsageError(f"{path} is no table of benchrunner's and stays as it is; name another file with -o")
-        if path.exists() and not path.is_file():
-            path.write_bytes(content)  # a pipe or /dev/stdout: there is nothing to take the place of
-            return
-        place = path.resolve()  # the file behind a link is renewed, the link stays
-        temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(place)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    write_whole(path, content)
 
 
 def _is_table(path: Path) -> bool:
@@ -239,7 +227,7 @@ def _parquet(export: ResultsExport) -> bytes:
         arrow = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        raise UsageError("Parquet needs pyarrow: pip install 'benchrunner[parquet]'") from error
+        raise UsageError(f"Parquet needs pyarrow: {pip_line('parquet')}") from error
     kinds = {"str": arrow.string(), "int": arrow.int64(), "float": arrow.float64()}
     schema = arrow.schema(
         [arrow.field(one.name, kinds[str(one.type).partition(" ")[0]]) for one in fields(ResultRow)],

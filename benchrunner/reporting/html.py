@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from benchrunner.errors import UsageError
+from benchrunner.errors import UsageError, pip_line
 from benchrunner.reporting.charts import Chart
 from benchrunner.reporting.charts_course import call_fault_chart, forecast_chart, model_error_chart
 from benchrunner.reporting.charts_success import success_chart
@@ -78,9 +78,7 @@ def _environment() -> Any:
     try:
         jinja2 = importlib.import_module("jinja2")
     except ImportError as error:
-        raise UsageError(
-            "the page needs jinja2: pip install 'benchrunner[report]'; --format md needs nothing"
-        ) from error
+        raise UsageError(f"the page needs jinja2: {pip_line('report')}; --format md needs nothing") from error
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("benchrunner.reporting"),
         autoescape=True,

@@ -22,7 +22,9 @@ def test_without_datasette_the_pip_line_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
     error = browse()
     assert isinstance(error, UsageError)
-    assert str(error) == "browse needs Datasette: pip install 'benchrunner[browse]'"
+    assert str(error) == (
+        "browse needs Datasette: pip install 'benchrunner[browse]' (in a clone: pip install -e '.[browse]')"
+    )
 
 
 def test_a_database_that_is_not_there_is_said_before_anything_starts(tmp_path: Path) -> None:

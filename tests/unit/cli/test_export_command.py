@@ -67,3 +67,12 @@ def test_check_takes_nothing_beside_its_file(here: Path) -> None:
     """A usage error, nothing done."""
     result = export("r1", "--check", "t.csv")
     assert isinstance(result.exception, UsageError)
+
+
+def test_a_dash_is_stdout_and_no_name_is_refused(here: Path) -> None:
+    """What scripts say; an unset variable behind -o must not put a file somewhere."""
+    assert export("-o", "-").stdout == export().stdout
+    result = export("-o", "")
+    assert isinstance(result.exception, UsageError)
+    assert "names no file" in str(result.exception)
+    assert sorted(path.name for path in here.iterdir() if not path.name.startswith("runs.db")) == []

@@ -14,7 +14,7 @@ import pytest
 from rich.console import RenderableType
 from rich.text import Text
 
-from benchrunner.cli.keyring import Keyring, LiveRun, held_by_others, key_parts
+from benchrunner.cli.keyring import Keyring, LiveRun, held_by_others, key_parts, told_apart
 from benchrunner.cli.main import main
 from benchrunner.cli.watching import watch_in
 from benchrunner.engine.run_dir import RunDirectory, leases_dir, live_runs
@@ -133,6 +133,31 @@ def test_domains_without_a_limit_are_left_out_while_nothing_happens_in_them() ->
     assert "lab/idle" not in said
 
 
+def test_windows_of_one_label_can_be_told_apart() -> None:
+    """By the provider where that differs, else by the beginning of the identity that --json has whole."""
+    # Given two configs' key0 of one provider, a key1 each of two, a key2, and a pair of one name at two addresses
+    domains = [
+        replace(quiet_domain(label), name=name, provider=provider)
+        for label, name, provider in (
+            ("key0", "key:2af6f3a75e27c689", "lab"),
+            ("key0", "key:6894fff27264256c", "lab"),
+            ("key1", "key:707d9b0b108c521a", "lab"),
+            ("key1", "key:9ead47816357072a", "cloud"),
+            ("key2", "key:d46472fab039e6b1", "lab"),
+            ("lab/m:7b", "model:1f39e06736e8:m:7b", "lab"),
+            ("lab/m:7b", "model:9511dfcb5079:m:7b", "lab"),
+        )
+    ]
+    # Then each has a name of its own, in the table too
+    names = [
+        "key0 (2af6f3)", "key0 (6894ff)", "key1 (lab)", "key1 (cloud)", "key2",
+        "lab/m:7b (1f39e0)", "lab/m:7b (9511df)",
+    ]  # fmt: skip
+    assert told_apart(domains) == names
+    lines = shown(Keyring(domains=tuple(reversed(domains)), runs=())).splitlines()[2:]
+    assert [line.split(" no limit")[0].strip() for line in lines] == names
+
+
 def looks(until: int, number: signal.Signals) -> Callable[[], Sequence[RenderableType]]:
     """Return a look that counts, and at its `until`-th sends this process a signal, as Ctrl-C does."""
     seen = 0
@@ -191,6 +216,8 @@ def test_a_watch_whose_look_fails_leaves_the_terminal_as_it_was() -> None:
         (("keys", "--watch", "--json"), "leave out --watch"),
         (("keys", "--watch", "--every", "0"), "0.2<=x"),
         (("phase", "5.2", "--live", "--simulated"), "give one of them"),
+        (("check", "--timeout", "30"), "without it there is nothing to choose"),
+        (("check", "--dry-run"), "without it there is nothing to choose"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(

@@ -60,6 +60,72 @@ def test_markdown_goes_to_stdout_or_to_the_file_its_name_asks_for(here: Path) ->
     assert (here / "x.md").read_text() == piped.stdout
 
 
+@pytest.mark.parametrize("arguments", [("--format", "md"), ("--format", "html"), ()], ids=" ".join)
+def test_a_dash_is_stdout_for_either_form(here: Path, arguments: tuple[str, ...]) -> None:
+    """As for every other program; the same bytes as in a file, and no file of that name, or of any."""
+    piped = report("g1", "-o", "-", *arguments)
+    assert (piped.exit_code, piped.stderr) == (0, "")
+    assert [path.name for path in here.iterdir() if not path.name.startswith("runs.db")] == []
+    name = "same.md" if "md" in arguments else "same.html"
+    assert report("g1", "-o", name).exit_code == 0
+    assert (here / name).read_bytes() == piped.stdout_bytes
+
+
+def test_a_file_that_is_called_dash_can_be_named(here: Path) -> None:
+    """./- is a path."""
+    assert report("g1", "-o", "./-", "--format", "md").stdout == ""
+    assert (here / "-").read_text().startswith("<!-- benchrunner report -->")
+
+
+def test_an_empty_file_name_is_refused(here: Path) -> None:
+    """It is a variable that is not set, not the directory worked in."""
+    refused = report("-o", "").exception
+    assert isinstance(refused, UsageError)
+    assert str(refused) == "-o names no file; leave it out, or name a file, a directory or - for stdout"
+    assert [path.name for path in here.iterdir() if not path.name.startswith("runs.db")] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-o", "x.pdf"),
+        ("-o", "X.PDF"),
+        ("-o", "x.txt"),
+        ("-o", "x.md", "--format", "html"),
+        ("-o", "x.html", "--format", "md"),
+        ("-o", "x.csv", "--format", "md"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_means_another_form_is_refused(here: Path, arguments: tuple[str, ...]) -> None:
+    """With what it may end in; nothing is written."""
+    refused = report(*arguments).exception
+    assert isinstance(refused, UsageError)
+    assert str(refused).startswith(f"{arguments[1]}: a report is written as .html or .htm, or with --format md as .md,")
+    assert ("prints the page as PDF" in str(refused)) == (arguments[1].lower() == "x.pdf")
+    assert [path.name for path in here.iterdir() if not path.name.startswith("runs.db")] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "head"),
+    [
+        (("-o", "x.htm"), "<!doctype html>"),
+        (("-o", "phase-5.2"), "<!doctype html>"),
+        (("-o", "x.html.tmp"), "<!doctype html>"),
+        (("-o", "x.markdown"), "<!-- benchrunner report -->"),
+        (("-o", "x.txt", "--format", "md"), "<!-- benchrunner report -->"),
+        (("-o", "notes", "--format", "md"), "<!-- benchrunner report -->"),
+    ],
+    ids=str,
+)
+def test_the_name_says_the_form_and_endings_that_mean_nothing_are_taken(
+    here: Path, arguments: tuple[str, ...], head: str
+) -> None:
+    """A dot in a run's or a temporary file's name is no form."""
+    assert report("g1", *arguments).exit_code == 0
+    assert (here / arguments[1]).read_text().lower().startswith(head.lower())
+
+
 def test_several_runs_make_one_report_and_a_directory_gets_a_telling_name(here: Path) -> None:
     """The name holds the first run, how many more, and that they are simulated."""
     assert report("g1", "g2", "-o", ".").exit_code == 0

@@ -15,7 +15,7 @@ from recorded_run import FAILED_SCORE, FULL_SCORE, Planned, invalid, planned, sc
 from benchrunner.errors import StoreError, UsageError
 from benchrunner.records import TrialStarted
 from benchrunner.reporting import export as under_test
-from benchrunner.reporting.export import BrokenTable, ExportFormat, collect, read_csv, render, write_whole
+from benchrunner.reporting.export import BrokenTable, ExportFormat, collect, read_csv, render, write_table
 from benchrunner.reporting.results_table import COLUMNS
 from benchrunner.reporting.table_check import check_table
 from benchrunner.store.queries import RunReader
@@ -89,7 +89,7 @@ def test_csv_has_52_columns_and_reads_back_as_it_was(reader: RunReader, tmp_path
     lines = list(csv.reader(io.StringIO(content.decode())))
     assert (tuple(lines[0]), {len(line) for line in lines}) == (COLUMNS, {52})
     path = tmp_path / "t.csv"
-    write_whole(path, content)
+    write_table(path, content)
     assert read_csv(path) == export.rows
 
 
@@ -98,7 +98,7 @@ def test_a_cell_lost_to_infrastructure_reads_back_without_rates(tmp_path: Path, 
     rows = collect(reader, ["r1"]).rows
     row = replace(rows[2], total=0, success_rate=None, avg_turns=None)
     path = tmp_path / "t.csv"
-    write_whole(path, render(under_test.ResultsExport(runs=(), rows=(row,)), ExportFormat.CSV))
+    write_table(path, render(under_test.ResultsExport(runs=(), rows=(row,)), ExportFormat.CSV))
     assert read_csv(path) == (row,)
 
 
@@ -152,11 +152,11 @@ def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) 
     path, link = tmp_path / "t.csv", tmp_path / "link.csv"
     path.write_text("")
     link.symlink_to(path)
-    write_whole(link, b"new")
+    write_table(link, b"new")
     assert (path.read_text(), link.is_symlink()) == ("new", True)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["link.csv", "t.csv"]
     with pytest.raises(UsageError, match="No such file or directory"):
-        write_whole(tmp_path / "nowhere" / "t.csv", b"x")
+        write_table(tmp_path / "nowhere" / "t.csv", b"x")
 
 
 HEADER = ",".join(COLUMNS)
@@ -200,10 +200,10 @@ def test_a_table_is_written_anew_and_anything_else_stays(kind: ExportFormat, tmp
     """A slip of the hand behind -o costs nobody a database, a config, or a table of somebody else's."""
     content, path = render(collect(reader, ["r1"]), kind), tmp_path / "t"
     for _ in range(2):
-        write_whole(path, content)
+        write_table(path, content)
     assert path.read_bytes() == content
     for foreign in (b"SQLite format 3\0", b"[run]\ndb = 'runs.db'\n", b"a,b\n1,2\n"):
         path.write_bytes(foreign)
         with pytest.raises(UsageError, match="is no table of benchrunner's and stays as it is"):
-            write_whole(path, content)
+            write_table(path, content)
         assert path.read_bytes() == foreign
