@@ -144,7 +144,6 @@ class Supervisor:
         self._flushed_s = self._viewed_s = self._ticked_s = 0.0
         self._signals_seen = 0
         self._store_down_s: float | None = None  # since when runs.db refuses writes
-        self._told: set[str] = set()  # what was said and need not be said again
         self._waits = WaitList()
         self._pipes: dict[int, str] = {}  # id of a worker's pipe -> the worker
         self._sentinels: dict[Any, str] = {}
