@@ -283,7 +283,12 @@ def check_state(
     for shard_id, shard in state.shards.items():
         mine = set(shard.shard.trial_ids)
         workers = [worker for worker in state.workers.values() if worker.shard_id == shard_id]
-        running = [trial_id for worker in workers for trial_id in worker.running]
+        running = [
+            trial_id
+            for worker in state.workers.values()
+            for trial_id, of_shard in worker.running.items()
+            if of_shard == shard_id
+        ]
         places = Counter([*shard.pending, *running, *(mine & scored), *(mine & invalid)])
         _agree(f"workers of {shard_id}", sorted(worker.worker_id for worker in workers), sorted(shard.workers))
         _agree(f"running trials of {shard_id}", len(running), shard.running)

@@ -54,12 +54,12 @@ class WorkerState:
     """A worker and what it holds."""
 
     worker_id: str
-    shard_id: str
+    shard_id: str  # whose trials it is given
     key_id: str
     started_s: float
     deadline_s: float
-    running: set[str] = field(default_factory=set)
-    ended: int = 0  # trials it brought to an end
+    running: dict[str, str] = field(default_factory=dict)  # trial -> its shard, which may be one before `shard_id`
+    ended: int = 0  # trials it brought to an end under its present lease
     released: bool = False
     stopping: str = ""  # the reason it was told to end
     kill_at_s: float | None = None

@@ -106,6 +106,10 @@ class Desk(Protocol):
         """Return the lease, or who has the key. Raises RegistryError when the registry is gone (see `revive`)."""
         ...
 
+    def move(self, holder_name: str, shard_id: str) -> Lease | None:
+        """Have the holder's lease be for another shard of its model; None: its process is dead and holds none."""
+        ...
+
     def release(self, holder_name: str) -> Lease | None:
         """Free the holder's lease and return it; None: it holds none."""
         ...

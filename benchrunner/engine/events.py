@@ -111,6 +111,14 @@ class StartWorker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoOn:
+    """Have the worker's lease be for this shard from now on, which is of the same model."""
+
+    worker_id: str
+    shard_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assign:
     """Send these trials to the worker."""
 
@@ -174,4 +182,4 @@ class End:
     held_elsewhere: bool = False  # all that is left waits for keys other runs hold, and the wait ran out
 
 
-Command = StartWorker | Assign | StopWorker | KillWorker | Release | RefuseKey | Keep | Say | End
+Command = StartWorker | GoOn | Assign | StopWorker | KillWorker | Release | RefuseKey | Keep | Say | End

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchrunner.errors import RegistryError
@@ -111,6 +111,18 @@ class LeaseDesk:
         )
         if lease is not None:
             self._last_fence = max(self._last_fence, lease.fence)
+        return lease
+
+    def move(self, holder_name: str, shard_id: str) -> Lease | None:
+        """Have the holder's lease be for another shard of its model and return it, under its new fence.
+
+        None: it holds none any more, since its process is dead. Raises RegistryError when the Manager is gone.
+        """
+        held = self._held[holder_name]
+        lease = self._host.client().move(held.lease.key_id, held.lease.fence, shard_id)
+        if lease is not None:
+            self._last_fence = max(self._last_fence, lease.fence)
+            held.lease, held.holder = lease, replace(held.holder, shard_id=shard_id)
         return lease
 
     def release(self, holder_name: str) -> Lease | None:

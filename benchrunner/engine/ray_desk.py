@@ -27,10 +27,11 @@ REVIVE_S = 60.0
 """How long a registry may take to come up on another node before the run gives up."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Held:
-    lease: Lease
+    lease: Lease  # as the run knows it
     claim: KeyClaim
+    fence: int  # as the registry knows it, and the worker sends under
     worker: Any
 
 
@@ -90,15 +91,28 @@ class RayDesk:
         granted = self._registry.lease(claim, worker)
         if isinstance(granted, HeldBy):
             return granted
-        self._held[holder.name] = _Held(granted, claim, worker)
-        return replace(granted, key_id=key_id)
+        lease = replace(granted, key_id=key_id)
+        self._held[holder.name] = _Held(lease, claim, granted.fence, worker)
+        self._last_fence = max(self._last_fence, granted.fence)
+        return lease
+
+    def move(self, holder_name: str, shard_id: str) -> Lease | None:
+        """Have the holder's lease be for another shard of its model and return it, under a new fence.
+
+        The registry is not told: to it the lease stays what it was, under the fence by which the worker gets its blocks
+        of permits, some of them on their way. The next one that it grants this run has a higher fence than this.
+        """
+        held = self._held[holder_name]
+        self._last_fence += 1
+        held.lease = replace(held.lease, shard_id=shard_id, fence=self._last_fence)
+        return held.lease
 
     def release(self, holder_name: str) -> Lease | None:
         """Free the holder's lease and return it; None: it holds none. Raises RegistryError when nobody answers."""
         held = self._held.pop(holder_name, None)
         if held is None:
             return None
-        self._registry.release(held.lease.key_id, held.lease.fence)
+        self._registry.release(held.claim.row.key_id, held.fence)
         return held.lease
 
     def retire(self, key_id: str, reason: str) -> None:
@@ -121,7 +135,7 @@ class RayDesk:
             try:
                 self._incarnation, _ = self._registry.hello()
                 for held in self._held.values():
-                    self._registry.restore(held.claim, held.lease.fence, held.worker)
+                    self._registry.restore(held.claim, held.fence, held.worker)
             except RegistryError:
                 if self._clock.now_s() > deadline_s:
                     raise
@@ -135,7 +149,7 @@ class RayDesk:
         self._watcher.join()
         for held in self._held.values():
             try:
-                self._registry.release(held.lease.key_id, held.lease.fence)
+                self._registry.release(held.claim.row.key_id, held.fence)
             except RegistryError:
                 break  # the workers' end frees what is left
         self._held.clear()

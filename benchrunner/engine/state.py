@@ -3,7 +3,7 @@
     event ──> handle(event, now_s, at) ──> [commands]
                  │ 1. the event's own handler changes shards, workers, keys
                  │ 2. workers with room are fed from their shard's queue          -> Assign
-                 │ 3. the policy is asked which shards get which free keys        -> StartWorker, Assign
+                 │ 3. the policy is asked which shards get which free keys        -> StartWorker, GoOn, Assign
                  │ 4. workers with nothing left are let go, their keys freed      -> StopWorker, Release
                  └ 5. the run ends when nothing runs and nothing can be started   -> End
 
@@ -22,7 +22,7 @@ from benchrunner.engine import events as ev
 from benchrunner.engine.books import KeySetup, KeyState, Rules, ShardState, WorkerState
 from benchrunner.errors import InvalidTransition
 from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s, last_reply_s
-from benchrunner.policies.base import KeyView, Policy, ShardView
+from benchrunner.policies.base import Grant, KeyView, Policy, ShardView
 from benchrunner.records import (
     Outcome,
     RunStatus,
@@ -130,16 +130,19 @@ class RunState:
         """Return how long the shard's unfinished trials take on `keys` of its keys, latency and limits considered."""
         shard = state.shard
         setup = self.keys.get(shard.key_id)
-        seconds, calls = self._took.get(shard.model, (0.0, 0))
         return expected_shard_s(
             shard,
             len(state.pending) + state.running,
             total=state.total,
             limit_per_s=setup.setup.rate_per_s if setup else float("inf"),
-            call_s=(PRIOR_CALLS * shard.expected_call_s + seconds) / (PRIOR_CALLS + calls),
+            call_s=self._expected_call_s(shard),
             last_reply_s=last_reply_s(shard.model, self._call_s),
             keys=keys,
         )
+
+    def _expected_call_s(self, shard: Shard) -> float:
+        seconds, calls = self._took.get(shard.model, (0.0, 0))
+        return (PRIOR_CALLS * shard.expected_call_s + seconds) / (PRIOR_CALLS + calls)
 
     # --- the one mutating method ------------------------------------------------------------------------------------
 
@@ -217,8 +220,7 @@ class RunState:
         if event.trial_id not in worker.running:
             out.append(ev.Say(text=f"late result of {event.trial_id} from {worker.worker_id} not accepted"))
             return
-        state = self.shards[worker.shard_id]
-        worker.running.discard(event.trial_id)
+        state = self.shards[worker.running.pop(event.trial_id)]
         worker.ended += 1
         state.running -= 1
         if event.status is TrialStatus.SCORED:
@@ -275,10 +277,10 @@ class RunState:
     def _on_handed_back(self, event: ev.TrialHandedBack, out: list[ev.Command]) -> None:
         worker = self._worker(event)
         if event.trial_id in worker.running:
-            worker.running.discard(event.trial_id)
-            self._requeue(self.shards[worker.shard_id], event.trial_id, out)
+            self._requeue(worker, event.trial_id, out)
 
-    def _requeue(self, state: ShardState, trial_id: str, out: list[ev.Command]) -> None:
+    def _requeue(self, worker: WorkerState, trial_id: str, out: list[ev.Command]) -> None:
+        state = self.shards[worker.running.pop(trial_id)]
         state.running -= 1
         state.pending.appendleft(trial_id)
         out.append(ev.Keep(event=TrialRequeued(trial_id=trial_id)))
@@ -324,11 +326,9 @@ class RunState:
         self._remove(worker, out)
 
     def _remove(self, worker: WorkerState, out: list[ev.Command]) -> None:
-        state = self.shards[worker.shard_id]
         for trial_id in sorted(worker.running, reverse=True):
-            self._requeue(state, trial_id, out)
-        worker.running.clear()
-        state.workers.remove(worker.worker_id)
+            self._requeue(worker, trial_id, out)
+        self.shards[worker.shard_id].workers.remove(worker.worker_id)
         del self.workers[worker.worker_id]
 
     def _on_exit(self, event: ev.WorkerExited, now_s: float, at: str, out: list[ev.Command]) -> None:
@@ -360,9 +360,9 @@ class RunState:
             times = self._crashed[trial_id] = self._crashed.get(trial_id, 0) + 1
             # Only a trial that was alone is surely to blame: thirty innocent ones die with it.
             if times >= self._rules.crashes_per_trial and len(worker.running) == 1:
-                worker.running.discard(trial_id)
-                state.running -= 1
-                state.invalid += 1
+                lost = self.shards[worker.running.pop(trial_id)]
+                lost.running -= 1
+                lost.invalid += 1
                 done = TrialDone(
                     trial_id=trial_id, status=TrialStatus.INVALID, ended_at=at, error_class="harness"
                 )
@@ -470,27 +470,54 @@ class RunState:
         choice = self._policy.choose(now_s=now_s, shards=self._shard_views(), keys=self._key_views(now_s))
         for grant in choice.grants:
             state = self.shards[grant.shard_id]
-            worker_id = f"w{self._worker_count:03d}"
-            self._worker_count += 1
-            timeout_s = self._rules.shard_timeout_s or max(3600.0, 10.0 * self.expected_s(state))
-            self.workers[worker_id] = WorkerState(
-                worker_id=worker_id,
-                shard_id=grant.shard_id,
-                key_id=grant.key_id,
-                started_s=now_s,
-                deadline_s=now_s + timeout_s,
-            )
-            state.workers.append(worker_id)
+            deadline_s = now_s + (self._rules.shard_timeout_s or max(3600.0, 10.0 * self.expected_s(state)))
+            if grant.goes_on:
+                self._go_on(grant, state, deadline_s, out)
+            else:
+                worker_id = f"w{self._worker_count:03d}"
+                self._worker_count += 1
+                self.workers[worker_id] = WorkerState(
+                    worker_id=worker_id,
+                    shard_id=grant.shard_id,
+                    key_id=grant.key_id,
+                    started_s=now_s,
+                    deadline_s=deadline_s,
+                )
+                state.workers.append(worker_id)
+                out.append(ev.StartWorker(worker_id=worker_id, shard_id=grant.shard_id, key_id=grant.key_id))
             if state.started_s is None:
                 state.started_s = now_s
             self._set_status(state, "running", at, out)
-            out.append(ev.StartWorker(worker_id=worker_id, shard_id=grant.shard_id, key_id=grant.key_id))
         return bool(choice.grants)
 
+    def _go_on(self, grant: Grant, state: ShardState, deadline_s: float, out: list[ev.Command]) -> None:
+        """Have the key's worker that runs out of trials of this model take this shard's."""
+        worker = next(
+            one
+            for one in self.workers.values()
+            if one.key_id == grant.key_id and self._is_spare(one) and self._model_of(one) == state.shard.model
+        )
+        self.shards[worker.shard_id].workers.remove(worker.worker_id)
+        worker.shard_id, worker.deadline_s, worker.ended = grant.shard_id, deadline_s, 0
+        state.workers.append(worker.worker_id)
+        out.append(ev.GoOn(worker_id=worker.worker_id, shard_id=grant.shard_id))
+
+    def _model_of(self, worker: WorkerState) -> str:
+        return self.shards[worker.shard_id].shard.model
+
+    def _is_spare(self, worker: WorkerState) -> bool:
+        """Return whether the worker has no trial left to take, and runs fewer than keep its key busy (Little's law)."""
+        state = self.shards[worker.shard_id]
+        if worker.stopping or state.pending or len(worker.running) >= state.shard.workers:
+            return False
+        return len(worker.running) <= self.keys[worker.key_id].setup.rate_per_s * self._expected_call_s(state.shard)
+
     def _any_room(self) -> bool:
-        """Return whether any key could take one more lease, as far as its slots go."""
+        """Return whether any key could take one more lease, as far as its slots go, or any worker another shard."""
         leases = dict.fromkeys(self.keys, 0)
         for worker in self.workers.values():
+            if self._is_spare(worker):
+                return True
             if not worker.released:
                 leases[worker.key_id] += 1
         return any(not key.setup.slots or leases[key_id] < key.setup.slots for key_id, key in self.keys.items())
@@ -522,15 +549,19 @@ class RunState:
 
     def _key_views(self, now_s: float) -> tuple[KeyView, ...]:
         models: dict[str, list[str]] = {key_id: [] for key_id in self.keys}
+        spare: dict[str, list[str]] = {key_id: [] for key_id in self.keys}
         for worker in self.workers.values():
             if not worker.released:
-                models[worker.key_id].append(self.shards[worker.shard_id].shard.model)
+                models[worker.key_id].append(self._model_of(worker))
+                if self._is_spare(worker):
+                    spare[worker.key_id].append(self._model_of(worker))
         return tuple(
             KeyView(
                 key_id=key_id,
                 provider=key.setup.provider,
                 slots=key.setup.slots,
                 models=tuple(models[key_id]),
+                spare=tuple(spare[key_id]),
                 usable=key.usable(now_s),
             )
             for key_id, key in self.keys.items()
@@ -549,7 +580,7 @@ class RunState:
                 taken = self._take(state, worker, room, self._idle_beside(state, worker))
                 if not taken:
                     continue
-                worker.running.update(taken)
+                worker.running.update(dict.fromkeys(taken, state.shard.shard_id))
                 state.running += len(taken)
                 out += [ev.Keep(event=TrialStarted(trial_id=trial_id, started_at=at)) for trial_id in taken]
                 out.append(ev.Assign(worker_id=worker_id, trial_ids=tuple(taken)))

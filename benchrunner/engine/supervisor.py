@@ -105,7 +105,6 @@ class Hand:
 
     worker: CrewWorker
     lease: Lease
-    shard: Shard
     calls: dict[int, int] = field(default_factory=dict)  # the worker's ref -> call_id
     unrecorded: list[int] = field(default_factory=list)  # announced, not yet committed
 
@@ -382,6 +381,8 @@ class Supervisor:
                 self._assign(command)
             case ev.StartWorker():
                 self._start(command)
+            case ev.GoOn():
+                self._go_on(command)
             case ev.StopWorker():
                 if (hand := self._hands.get(command.worker_id)) is not None:
                     hand.worker.send([ms.Stop(now=command.now)])
@@ -392,7 +393,7 @@ class Supervisor:
                 # The dead are released too; a worker whose lease was denied has nothing to give back.
                 holder = self._hands.get(command.worker_id) or self._departed.get(command.worker_id)
                 if holder is not None:
-                    self._release(command.worker_id, holder, command.reason)
+                    self._release(holder, command.reason)
             case ev.RefuseKey():
                 self._refuse(command)
             case ev.Say():
@@ -404,7 +405,7 @@ class Supervisor:
         plan, shard, key = self._plan, self._shards[command.shard_id], self._plan.keys[command.key_id]
         worker = self._pool.take(shard.provider)
         holder = Holder(
-            name=self._holder_name(shard.shard_id, command.worker_id),
+            name=f"{plan.run_id}/{shard.shard_id}/{command.worker_id}",
             model=shard.model,
             shard_id=shard.shard_id,
             pid=worker.pid,
@@ -416,7 +417,7 @@ class Supervisor:
             self._pool.put_back(worker)
             self._tell(ev.LeaseDenied(worker_id=command.worker_id, by=lease.note))
             return
-        self._employ(command.worker_id, Hand(worker=worker, lease=lease, shard=shard))
+        self._employ(command.worker_id, Hand(worker=worker, lease=lease))
         managed = plan.policy.managed
         worker.send(
             [
@@ -440,6 +441,17 @@ class Supervisor:
         self._note_grant(lease, worker.pid)
         self._spares_due_s = self._clock.now_s() + SPARES_WITHIN_S
 
+    def _go_on(self, command: ev.GoOn) -> None:
+        hand = self._hands.get(command.worker_id)
+        if hand is None:
+            return  # its lease was denied, which RunState is about to hear
+        lease = self._with_registry(lambda: self._desk.move(hand.lease.holder, command.shard_id))
+        if lease is None:
+            return  # the worker is dead, which its sentinel is about to say
+        self._note_release(hand.lease, "next_shard")
+        self._note_grant(lease, hand.worker.pid)
+        hand.lease = lease
+
     def _assign(self, command: ev.Assign) -> None:
         hand = self._hands.get(command.worker_id)
         if hand is None:
@@ -451,12 +463,8 @@ class Supervisor:
             orders.append(ms.Order(trial=trial, task=task))
         hand.worker.send(orders)
 
-    def _holder_name(self, shard_id: str, worker_id: str) -> str:
-        return f"{self._plan.run_id}/{shard_id}/{worker_id}"
-
-    def _release(self, worker_id: str, hand: Hand, reason: str) -> None:
-        name = self._holder_name(hand.shard.shard_id, worker_id)
-        self._with_registry(lambda: self._desk.release(name))
+    def _release(self, hand: Hand, reason: str) -> None:
+        self._with_registry(lambda: self._desk.release(hand.lease.holder))
         self._note_release(hand.lease, reason)
 
     def _note_release(self, lease: Lease, reason: str) -> None:

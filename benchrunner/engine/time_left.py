@@ -137,8 +137,9 @@ class TimeLeft:
     ) -> float:
         world, names = self._world, {key.key_id for key in keys}
         shards, shapes = [], {}
+        held = sorted(pair for worker in state.workers.values() for pair in worker.running.items())
         for one in left:
-            running = [t for worker_id in one.workers for t in sorted(state.workers[worker_id].running)]
+            running = [trial_id for trial_id, shard_id in held if shard_id == one.shard.shard_id]
             trial_ids = (*running, *one.pending)
             per_trial = one.shard.expected_calls / len(one.shard.trial_ids)
             shards.append(replace(one.shard, trial_ids=trial_ids, expected_calls=per_trial * len(trial_ids)))
@@ -153,10 +154,13 @@ class TimeLeft:
             for name, model in world.models.items()
         }
         alive = {one.shard.shard_id for one in left}
+        # A worker that went on to another shard stands for two until the trials of the first have ended.
         standing = tuple(
-            Grant(shard_id=worker.shard_id, key_id=worker.key_id)
+            Grant(shard_id=shard_id, key_id=worker.key_id)
             for worker in state.workers.values()
-            if not worker.stopping and worker.shard_id in alive and worker.key_id in names
+            if not worker.stopping and worker.key_id in names
+            for shard_id in dict.fromkeys([worker.shard_id, *worker.running.values()])
+            if shard_id in alive
         )
         policy = _FromHere(world.policy, state, standing, now_s)
         return play_flow(

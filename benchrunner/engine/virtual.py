@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchrunner.engine import events as ev
 from benchrunner.engine.books import KeySetup, Rules
 from benchrunner.engine.state import RunState
-from benchrunner.planning.conducting import Hand, LetGo, Order, Start
+from benchrunner.planning.conducting import GoOn, Hand, LetGo, Order, Start
 from benchrunner.policies.base import Policy
 from benchrunner.records import KeyEntry, LimitKind, Shard, TrialStatus
 
@@ -76,6 +76,8 @@ class VirtualConductor:
                     orders.append(
                         Start(worker_id=command.worker_id, shard_id=command.shard_id, key_id=command.key_id)
                     )
+                case ev.GoOn():
+                    orders.append(GoOn(worker_id=command.worker_id, shard_id=command.shard_id))
                 case ev.Assign():
                     orders.append(Hand(worker_id=command.worker_id, trial_ids=command.trial_ids))
                 case ev.Release():

@@ -19,6 +19,14 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoOn:
+    """The worker is given trials of this shard from now on, which is of the same model."""
+
+    worker_id: str
+    shard_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hand:
     """Give the worker these trials."""
 
@@ -33,7 +41,7 @@ class LetGo:
     worker_id: str
 
 
-Order = Start | Hand | LetGo
+Order = Start | GoOn | Hand | LetGo
 
 
 class Conductor(Protocol):

@@ -73,8 +73,10 @@ class _WorkerFlow:
     lanes: tuple[_Lane, _Lane]  # the key's, the (account, model)'s
     granted_s: float
     ready_s: float
+    leased_s: float  # since when it serves `of`
     progress_s: float = 0.0  # work done by each of its trials since the first began
-    ends: list[tuple[float, int]] = field(default_factory=list)  # progress at which a trial ends
+    # progress at which a trial ends, a number, its shard: perhaps the one before
+    ends: list[tuple[float, int, _ShardFlow]] = field(default_factory=list)
     speed: float = 1.0  # work done per second
     flow_per_s: float = 0.0
     held_back: bool = False
@@ -163,24 +165,47 @@ class _Flow:
                 self._first_s = now_s + WORKER_START_S
             if one.started_s is None:
                 one.started_s = now_s
-            worker = _WorkerFlow(
-                of=one,
-                key=key,
-                lanes=self._lanes_of(key, one.shard),
-                granted_s=now_s,
-                ready_s=now_s + WORKER_START_S,
-                metered_s=now_s + WORKER_START_S,
-            )
-            for lane in worker.lanes:
-                lane.workers.append(worker)
-            one.workers.append(worker)
-            self._workers.append(worker)
-            self._hold_ends_s = min(self._hold_ends_s, now_s + SHARE_HOLD_S)
+            if grant.goes_on:
+                self._go_on(one, key)
+            else:
+                self._start(one, key)
         for one in {grant.shard_id: self._by_id[grant.shard_id] for grant in choice.grants}.values():
             self._feed(one)
             self._let_go(one)
         if not self._workers and self._ask_s == _NEVER_S:
             raise RuntimeError(f"policy {self._world.policy.name} leaves shards waiting with nothing running")
+
+    def _start(self, one: _ShardFlow, key: KeyEntry) -> None:
+        ready_s = self._now_s + WORKER_START_S
+        worker = _WorkerFlow(
+            of=one,
+            key=key,
+            lanes=self._lanes_of(key, one.shard),
+            granted_s=self._now_s,
+            ready_s=ready_s,
+            leased_s=self._now_s,
+            metered_s=ready_s,
+        )
+        for lane in worker.lanes:
+            lane.workers.append(worker)
+        one.workers.append(worker)
+        self._workers.append(worker)
+        self._hold_ends_s = min(self._hold_ends_s, self._now_s + SHARE_HOLD_S)
+
+    def _go_on(self, one: _ShardFlow, key: KeyEntry) -> None:
+        model = one.shard.model
+        worker = next(w for w in self._workers if w.key is key and w.of.shard.model == model and self._is_spare(w))
+        self._note_lease(worker)
+        worker.of.workers.remove(worker)
+        worker.of, worker.leased_s = one, self._now_s
+        one.workers.append(worker)
+
+    def _is_spare(self, worker: _WorkerFlow) -> bool:
+        """See engine/state.py."""
+        one = worker.of
+        if one.pending or len(worker.ends) >= one.shard.workers:
+            return False
+        return len(worker.ends) <= self._key_rate[worker.key.key_id] * one.call_s
 
     def _lanes_of(self, key: KeyEntry, shard: Shard) -> tuple[_Lane, _Lane]:
         margin_s = self._world.providers[shard.provider].margin_floor_s if self._world.policy.managed else 0.0
@@ -228,6 +253,7 @@ class _Flow:
             provider=key.provider,
             slots=key.slots,
             models=tuple(worker.of.shard.model for worker in self._workers if worker.key is key),
+            spare=tuple(w.of.shard.model for w in self._workers if w.key is key and self._is_spare(w)),
             usable=True,
         )
 
@@ -247,7 +273,7 @@ class _Flow:
                 shape = pending.pop()
                 self._number += 1
                 work_s = shape.busy_s + shape.calls * CALL_OVERHEAD_S
-                heappush(worker.ends, (worker.progress_s + work_s, self._number))
+                heappush(worker.ends, (worker.progress_s + work_s, self._number, one))
                 one.running += 1
 
     def _room(self, one: _ShardFlow, worker: _WorkerFlow, others_wait: bool) -> int:
@@ -335,15 +361,23 @@ class _Flow:
         for worker in self._workers:
             before = len(worker.ends)
             while worker.ends and worker.ends[0][0] <= worker.progress_s + 1e-9:
-                heappop(worker.ends)
-                worker.of.running -= 1
+                _, _, one = heappop(worker.ends)
+                one.running -= 1
                 self._left -= 1
             if len(worker.ends) < before:
                 self._end_s = self._now_s
                 ended.append(worker)
         for one in {id(worker.of): worker.of for worker in ended}.values():
             self._feed(one)
+        if self._world.policy.joins and any(self._is_wanted(worker) for worker in ended):
+            self._grant()
+        for one in {id(worker.of): worker.of for worker in ended}.values():
             self._let_go(one)
+
+    def _is_wanted(self, worker: _WorkerFlow) -> bool:
+        """Return whether the worker has nothing left to take while other shards of its model do."""
+        model = worker.of.shard.model
+        return self._is_spare(worker) and any(one.pending and one.shard.model == model for one in self._shards)
 
     def _let_go(self, one: _ShardFlow) -> None:
         for worker in [] if one.pending else [worker for worker in one.workers if not worker.ends]:
@@ -353,17 +387,20 @@ class _Flow:
             one.workers.remove(worker)
             self._workers.remove(worker)
             self._ask_s = min(self._ask_s, self._now_s + REGRANT_S)
-            shard = one.shard
-            self._leases.append(
-                LeaseForecast(
-                    shard_id=shard.shard_id,
-                    model=shard.model,
-                    label=shard.label,
-                    key_id=worker.key.key_id,
-                    start_s=round(worker.granted_s - self._first_s, 3),
-                    end_s=round(self._now_s - self._first_s, 3),
-                )
+            self._note_lease(worker)
+
+    def _note_lease(self, worker: _WorkerFlow) -> None:
+        shard = worker.of.shard
+        self._leases.append(
+            LeaseForecast(
+                shard_id=shard.shard_id,
+                model=shard.model,
+                label=shard.label,
+                key_id=worker.key.key_id,
+                start_s=round(worker.leased_s - self._first_s, 3),
+                end_s=round(self._now_s - self._first_s, 3),
             )
+        )
 
 
 def _let_through(asked_per_s: float, allowed_per_s: float, dialogues: int) -> float:

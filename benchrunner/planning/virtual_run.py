@@ -18,7 +18,7 @@ from itertools import count
 
 from benchrunner.limits.domains import spread_s
 from benchrunner.limits.local import LocalWindows
-from benchrunner.planning.conducting import Conductor, Hand, LetGo, Order, Start
+from benchrunner.planning.conducting import Conductor, GoOn, Hand, LetGo, Order, Start
 from benchrunner.planning.forecast import (
     CALL_OVERHEAD_S,
     WORKER_START_S,
@@ -185,19 +185,25 @@ class _Run:
                     for trial_id in order.trial_ids:
                         dialogue = _Dialogue(worker, trial_id, self._world.shapes[trial_id])
                         self._at(max(now_s, worker.ready_s), self._ask, dialogue)
-                case LetGo():
+                case GoOn():
                     worker = self._workers[order.worker_id]
-                    self._leases.append(
-                        LeaseForecast(
-                            shard_id=worker.shard.shard_id,
-                            model=worker.shard.model,
-                            label=worker.shard.label,
-                            key_id=worker.key_id,
-                            start_s=round(worker.granted_s - (self._first_s or 0.0), 3),
-                            end_s=round(now_s - (self._first_s or 0.0), 3),
-                        )
-                    )
+                    self._note_lease(worker, now_s)
+                    worker.shard, worker.granted_s = self._shards[order.shard_id], now_s
+                case LetGo():
+                    self._note_lease(self._workers[order.worker_id], now_s)
                     heappush(self._gone, (now_s + EXIT_S, order.worker_id))
+
+    def _note_lease(self, worker: _Worker, now_s: float) -> None:
+        self._leases.append(
+            LeaseForecast(
+                shard_id=worker.shard.shard_id,
+                model=worker.shard.model,
+                label=worker.shard.label,
+                key_id=worker.key_id,
+                start_s=round(worker.granted_s - (self._first_s or 0.0), 3),
+                end_s=round(now_s - (self._first_s or 0.0), 3),
+            )
+        )
 
     def _start(self, order: Start, now_s: float) -> None:
         shard, key = self._shards[order.shard_id], self._keys[order.key_id]

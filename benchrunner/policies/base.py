@@ -32,16 +32,18 @@ class KeyView:
     provider: str
     slots: int  # models at once; 0: no bound
     models: tuple[str, ...]  # one entry per lease on it now
+    spare: tuple[str, ...] = ()  # of these, those whose worker has no trial left to take and could run more
     usable: bool  # not retired, parked or held by another run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Start a worker for this shard on this key now."""
+    """Start a worker for this shard on this key now, or let one that is there go on with it."""
 
     shard_id: str
     key_id: str
     joining: bool = False  # the shard already runs on another key
+    goes_on: bool = False  # to the key's worker that serves the shard's model and has nothing else left to take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

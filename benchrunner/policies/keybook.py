@@ -27,6 +27,7 @@ class KeyBook:
         self._keys = {key.key_id: key for key in keys if key.usable}
         self._rank = {key_id: rank for rank, key_id in enumerate(self._keys)}
         self._load = {key_id: len(key.models) for key_id, key in self._keys.items()}
+        self._spare = {key_id: list(key.spare) for key_id, key in self._keys.items()}
 
     def serves(self, shard: ShardView) -> bool:
         """Return whether any usable key, free or not, belongs to the shard's provider."""
@@ -52,6 +53,14 @@ class KeyBook:
     def take(self, key_id: str) -> None:
         """Count one more lease on the usable key."""
         self._load[key_id] += 1
+
+    def can_go_on(self, key_id: str, model: str) -> bool:
+        """Return whether a worker on the usable key serves the model and has no trial left to take."""
+        return model in self._spare[key_id]
+
+    def go_on(self, key_id: str, model: str) -> None:
+        """Count one worker of the model less that has no trial left to take."""
+        self._spare[key_id].remove(model)
 
     def static_or_other(self, shard: ShardView, *, ignore_slots: bool = False) -> str | None:
         """Return the shard's static key; only where that is not usable, the least loaded one of its provider.

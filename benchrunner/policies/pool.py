@@ -20,20 +20,24 @@ class Pool:
     joins = True
 
     def choose(self, *, now_s: float, shards: tuple[ShardView, ...], keys: tuple[KeyView, ...]) -> Choice:
-        """Return a grant for each waiting shard that a free key fits, then a join for each key left that can help.
+        """Return a grant for each waiting shard that a key is there for, then a join for each key left that can help.
 
         The longest shard goes first: what starts last should be short, or it alone decides when the run ends. Among
         those about equally long the phase's own order decides.
+
+        A key whose worker runs out of trials goes on with a shard of the same model: its last replies are still out,
+        and until they are in no other model may have it.
         """
         book = KeyBook(keys)
         grants: list[Grant] = []
+        left_waiting: set[str] = set()  # providers
         for shard in _longest_first([shard for shard in shards if needs_key(shard)]):
-            key_id = _free_key(book, shard)
-            if key_id is not None:
-                book.take(key_id)
-                grants.append(Grant(shard_id=shard.shard_id, key_id=key_id))
-        # Where a shard still waits every key of its provider is full: what has room from here on is wanted by nobody.
-        for provider in sorted({shard.provider for shard in shards}):
+            grant = _going_on(book, shard) or _free_key(book, shard)
+            if grant is None:
+                left_waiting.add(shard.provider)
+            else:
+                grants.append(grant)
+        for provider in sorted({shard.provider for shard in shards} - left_waiting):
             running = [s for s in shards if s.provider == provider and s.keys and not s.done]
             grants.extend(_joins(book, provider, running))
         return Choice(grants=tuple(grants))
@@ -48,12 +52,24 @@ def _longest_first(shards: list[ShardView]) -> Iterator[ShardView]:
         yield left.pop(chosen)
 
 
-def _free_key(book: KeyBook, shard: ShardView) -> str | None:
-    """Return the emptiest key with room, among equals the shard's static one; None: every key is full."""
+def _going_on(book: KeyBook, shard: ShardView) -> Grant | None:
+    """Return the shard's grant on a key whose worker for this model runs out of trials; None: there is none."""
+    for key_id in book.of_provider(shard.provider):
+        if book.can_go_on(key_id, shard.model):
+            book.go_on(key_id, shard.model)
+            return Grant(shard_id=shard.shard_id, key_id=key_id, goes_on=True)
+    return None
+
+
+def _free_key(book: KeyBook, shard: ShardView) -> Grant | None:
+    """Return the shard's grant on the emptiest key with room, among equals its static one; None: every key is full."""
     free = [key_id for key_id in book.of_provider(shard.provider) if book.has_room(key_id)]
-    if shard.static_key in free and book.load(shard.static_key) == book.load(free[0]):
-        return shard.static_key
-    return free[0] if free else None
+    if not free:
+        return None
+    is_static = shard.static_key in free and book.load(shard.static_key) == book.load(free[0])
+    key_id = shard.static_key if is_static else free[0]
+    book.take(key_id)
+    return Grant(shard_id=shard.shard_id, key_id=key_id)
 
 
 @dataclass(slots=True)
@@ -70,20 +86,32 @@ class _Helped:
 
 
 def _joins(book: KeyBook, provider: str, running: list[ShardView]) -> list[Grant]:
-    """Return one join for each free key: to the shard with most work left per key, earlier joins counted in."""
+    """Return one join for each free key: to the shard with most work left per key, earlier joins counted in.
+
+    A key whose worker runs out of trials can join the shards of that worker's model.
+    """
     helped = [_Helped(shard, set(shard.keys)) for shard in running]
     grants: list[Grant] = []
     for key_id in book.of_provider(provider):
         # A key without bound always has room: it joins only while it serves nothing, or it would join every shard.
-        if not (book.has_room(key_id) if book.is_bounded(key_id) else book.load(key_id) == 0):
-            continue
+        is_free = book.has_room(key_id) if book.is_bounded(key_id) else book.load(key_id) == 0
         # Every joiner needs a trial of its own to take; a worker that finds none was started for nothing.
-        open_to_it = [h for h in helped if h.shard.pending > h.joined and key_id not in h.keys]
+        open_to_it = [
+            one
+            for one in helped
+            if one.shard.pending > one.joined
+            and key_id not in one.keys
+            and (is_free or book.can_go_on(key_id, one.shard.model))
+        ]
         if not open_to_it:
             continue
-        most = max(open_to_it, key=lambda h: (h.left_per_key_s, -h.shard.position))
+        most = max(open_to_it, key=lambda one: (one.left_per_key_s, -one.shard.position))
         most.keys.add(key_id)
         most.joined += 1
-        book.take(key_id)
-        grants.append(Grant(shard_id=most.shard.shard_id, key_id=key_id, joining=True))
+        goes_on = book.can_go_on(key_id, most.shard.model)
+        if goes_on:
+            book.go_on(key_id, most.shard.model)
+        else:
+            book.take(key_id)
+        grants.append(Grant(shard_id=most.shard.shard_id, key_id=key_id, joining=True, goes_on=goes_on))
     return grants

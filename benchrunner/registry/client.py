@@ -27,6 +27,7 @@ READ_CALLS = ("status", "valid")
 CALLS = (
     *READ_CALLS,
     "lease",
+    "move",
     "bind",
     "release",
     "release_holder",
@@ -67,6 +68,10 @@ class RegistryClient(RegistryReader, Protocol):
         counted: bool = True,
     ) -> Lease | None:
         """Return a lease on the key, or None if it cannot be had now; the same one to a holder who asks again."""
+        ...
+
+    def move(self, key_id: str, fence: int, shard_id: str) -> Lease | None:
+        """Have the lease be for another shard of its model, under a new fence; None if it is not held."""
         ...
 
     def bind(self, key_id: str, fence: int, *, pid: int, pid_started_s: float) -> bool:
@@ -177,6 +182,11 @@ class HostClient(HostReader):
             pid_started_s=pid_started_s,
             counted=counted,
         )
+        return None if row is None else lease_of(row)
+
+    def move(self, key_id: str, fence: int, shard_id: str) -> Lease | None:
+        """Have the lease be for another shard of its model, under a new fence; None if it is not held."""
+        row = self._ask("move", key_id, fence, shard_id)
         return None if row is None else lease_of(row)
 
     def bind(self, key_id: str, fence: int, *, pid: int, pid_started_s: float) -> bool:

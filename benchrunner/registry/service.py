@@ -162,6 +162,20 @@ class KeyRegistry:
             )
             return lease
 
+    def move(self, key_id: str, fence: int, shard_id: str) -> Lease | None:
+        """Return the lease as it is for another shard of its model, under a fence of its own: one step, so that the
+        slot is nobody else's in between. None: that fence is not held, as when its holder died.
+        """
+        with self._lock:
+            state = self._state(key_id)
+            held = state.holdings.pop(fence, None)
+            if held is None:
+                return None
+            self._last_fence += 1
+            lease = replace(held.lease, shard_id=shard_id, fence=self._last_fence)
+            state.holdings[lease.fence] = replace(held, lease=lease, since_mono_s=self._clock.now_s())
+            return lease
+
     def bind(self, key_id: str, fence: int, *, pid: int, pid_started_s: float) -> bool:
         """Name the process whose death frees the lease. False: that fence is not held."""
         with self._lock:

@@ -309,6 +309,33 @@ def test_a_slot_serves_one_holder_at_a_time(play: Play) -> None:
     assert granted(play.lease(other, name="b")).fence > first.fence
 
 
+def test_a_worker_goes_on_with_another_shard_on_its_key(play: Play) -> None:
+    """Its lease moves under a higher fence while it works; the key is nobody else's in between, and free after it."""
+    # Given a worker with trials in flight
+    worker, other = play.take(), play.take()
+    first = granted(play.lease(worker))
+    trials = play.begin(worker, first, trials=2)
+    play.hear(worker, until=lambda said: any(isinstance(message, ms.CallEnded) for message in said))
+    # When its lease moves to the next shard and it is given two more trials
+    second = play.crew.desk.move(first.holder, "s1")
+    more = list(play.run.trials.values())[2:4]
+    worker.send(
+        [ms.Order(trial=one, task=play.run.tasks[one.condition.difficulty, one.task_id]) for one in more]
+    )
+    # Then all four are scored, and nobody else could have the key meanwhile
+    assert isinstance(play.lease(other, name="b"), HeldBy)
+    heard = play.hear(worker, until=lambda said: len(ended_trials(said)) == 4)
+    assert sorted(m.trial_id for m in ended_trials(heard)) == sorted([*trials, *(one.trial_id for one in more)])
+    assert {message.status for message in ended_trials(heard)} == {TrialStatus.SCORED}
+    # And the lease that is given back at the end is the second, below the next one's fence
+    assert second is not None
+    assert (second.key_id, second.shard_id) == (first.key_id, "s1")
+    assert first.fence < second.fence
+    assert play.end(worker) == 0
+    assert play.crew.desk.release(first.holder) == second
+    assert granted(play.lease(other, name="b")).fence > second.fence
+
+
 def test_a_retired_key_is_leased_no_more(play: Play) -> None:
     """A key that the provider refuses is out for the rest of the run; the others go on."""
     worker = play.take()

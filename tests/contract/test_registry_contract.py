@@ -101,6 +101,28 @@ def test_late_release_is_harmless(registry: RegistryClient) -> None:
     assert registry.valid("key0", new.fence)
 
 
+def test_lease_moves_to_another_shard_under_a_new_fence(registry: RegistryClient) -> None:
+    """The slot stays taken all the while; what the holder and its process were stays too."""
+    # Given a lease of a process
+    old = lease(registry, "key0", "a", pid=10)
+    # When it is moved to the next shard of its model
+    new = registry.move("key0", old.fence, "s1")
+    # Then it is the only one on the key, for that shard, under a higher fence
+    assert new == Lease(key_id="key0", model="qwen-7b", shard_id="s1", holder="a", fence=old.fence + 1)
+    assert [holding.lease for holding in registry.status()[0].holders] == [new]
+    assert not registry.valid("key0", old.fence)
+    # And it ends with its process, as the first would have
+    assert registry.reap(10) == (new,)
+
+
+def test_lease_that_is_not_held_does_not_move(registry: RegistryClient) -> None:
+    """A holder that died has lost its lease; there is nothing to move, and nothing is granted."""
+    old = lease(registry, "key0", "a", pid=10)
+    registry.reap(10)
+    assert registry.move("key0", old.fence, "s1") is None
+    assert registry.status()[0].holders == ()
+
+
 def test_dead_process_gives_back_all_it_held(registry: RegistryClient) -> None:
     """The supervisor, told of a death by a sentinel, need not know what the worker held."""
     # Given a process with two leases, one of them bound later, beside another's

@@ -29,11 +29,12 @@ class Work:
     group: int
     pending: int
     call_s: float
-    running: dict[str, int] = field(default_factory=dict)  # key -> trials in flight on it
+    running: dict[str, int] = field(default_factory=dict)  # key leased to it -> trials in flight on it
+    left: dict[str, int] = field(default_factory=dict)  # key whose worker went on -> trials still in flight on it
     started_s: float | None = None
 
     def view(self) -> ShardView:
-        left = self.pending + sum(self.running.values())
+        in_flight = sum(self.running.values()) + sum(self.left.values())
         return ShardView(
             shard_id=self.shard_id,
             position=self.position,
@@ -42,11 +43,11 @@ class Work:
             static_key=self.static_key,
             group=self.group,
             pending=self.pending,
-            running=sum(self.running.values()),
-            expected_s=left * self.call_s,
+            running=in_flight,
+            expected_s=(self.pending + in_flight) * self.call_s,
             keys=tuple(self.running),
             started_s=self.started_s,
-            done=left == 0,
+            done=not self.pending and not in_flight,
         )
 
 
@@ -75,10 +76,15 @@ class World:
                 provider=key.provider,
                 slots=key.slots,
                 models=tuple(shard.model for shard in self.work.values() if key.key_id in shard.running),
+                spare=tuple(shard.model for shard in self.spare(key.key_id)),
                 usable=key.usable,
             )
             for key in self.keys.values()
         )
+
+    def spare(self, key_id: str) -> list[Work]:
+        """Return the shards whose worker on the key has nothing left to take and is busy with one trial at most."""
+        return [one for one in self.work.values() if one.running.get(key_id, 9) < 2 and not one.pending]
 
     def ask(self) -> Choice:
         views = tuple(shard.view() for shard in self.work.values())
@@ -92,6 +98,9 @@ class World:
             assert shard.pending > 0
             assert grant.joining == bool(shard.running)
             assert key.key_id not in shard.running
+            if grant.goes_on:
+                before = next(one for one in self.spare(grant.key_id) if one.model == shard.model)
+                before.left[grant.key_id] = before.left.get(grant.key_id, 0) + before.running.pop(grant.key_id)
             shard.running[key.key_id] = 0
             if shard.started_s is None:
                 shard.started_s = self.now_s
@@ -106,17 +115,33 @@ class World:
     def let_go(self) -> None:
         """Free the keys of workers that have nothing to do."""
         for shard in self.work.values():
+            shard.left = {key_id: count for key_id, count in shard.left.items() if count}
+        for shard in self.work.values():
             if not shard.pending:
-                shard.running = {key_id: count for key_id, count in shard.running.items() if count}
+                behind = {key_id for one in self.work.values() if one.model == shard.model for key_id in one.left}
+                shard.running = {
+                    key_id: count for key_id, count in shard.running.items() if count or key_id in behind
+                }
 
     def running(self) -> list[tuple[Work, str]]:
         return [(shard, key_id) for shard in self.work.values() for key_id in shard.running]
 
+    def end_one_left(self) -> bool:
+        """Let a trial end whose worker went on to another shard; False: there is none."""
+        for shard in self.work.values():
+            for key_id in shard.left:
+                shard.left[key_id] -= 1
+                self.let_go()
+                return True
+        return False
+
     def finish_trial(self, number: int) -> None:
+        if number % 3 == 0 and self.end_one_left():
+            return
         running = self.running()
         if running:
             shard, key_id = running[number % len(running)]
-            shard.running[key_id] -= 1
+            shard.running[key_id] = max(0, shard.running[key_id] - 1)
             if shard.pending:
                 shard.pending -= 1
                 shard.running[key_id] += 1
@@ -127,12 +152,19 @@ class World:
         if running:
             shard, key_id = running[number % len(running)]
             shard.pending += shard.running.pop(key_id)
+            self.requeue_left(key_id)
+
+    def requeue_left(self, key_id: str) -> None:
+        """Put back what workers on the key were still busy with of the shards they had before."""
+        for shard in self.work.values():
+            shard.pending += shard.left.pop(key_id, 0)
 
     def refuse_key(self, number: int) -> None:
         key = list(self.keys.values())[number % len(self.keys)]
         key.usable = False
         for shard in self.work.values():
             shard.pending += shard.running.pop(key.key_id, 0)
+        self.requeue_left(key.key_id)
 
     def restore_key(self, number: int) -> None:
         list(self.keys.values())[number % len(self.keys)].usable = True
@@ -162,6 +194,13 @@ TROUBLE: tuple[Callable[[World, int], None], ...] = (
 def check_no_slot_is_exceeded(world: World) -> None:
     for key in world.key_views():
         assert key.slots == 0 or len(key.models) <= key.slots, key
+
+
+def check_one_model_per_slot(world: World) -> None:
+    """What is in flight on a key with one slot is of one model, whatever shard it belongs to."""
+    for key in world.keys.values():
+        busy = [one for one in world.work.values() if one.running.get(key.key_id) or one.left.get(key.key_id)]
+        assert key.slots != 1 or len({one.model for one in busy}) <= 1, key
 
 
 def check_one_at_a_time(world: World) -> None:
@@ -204,7 +243,10 @@ CASES: dict[str, tuple[Policy, tuple[Callable[[World], None], ...]]] = {
         make_policy("batched", order="serial", stagger_s=0.0, batch_size=BATCH_SIZE),
         (check_batch, check_no_slot_is_exceeded),
     ),
-    "pool": (make_policy("pool", order="serial", stagger_s=0.0), (check_pool, check_no_slot_is_exceeded)),
+    "pool": (
+        make_policy("pool", order="serial", stagger_s=0.0),
+        (check_pool, check_no_slot_is_exceeded, check_one_model_per_slot),
+    ),
 }
 
 

@@ -46,11 +46,13 @@ class World:
         self.policy, self.denies = policy, denies
         self.slots = {key.key_id: key.slots for key in keys}
         self.shard_of = {trial_id: shard.shard_id for shard in shards for trial_id in shard.trial_ids}
+        self.model_of = {trial_id: shard.model for shard in shards for trial_id in shard.trial_ids}
+        self.models = {shard.shard_id: shard.model for shard in shards}
         self.processes: dict[str, Process] = {}
         self.retired: set[str] = set()
         self.scored: set[str] = set(done)
         self.invalid: set[str] = set()
-        self.started = self.fed = 0
+        self.started = self.fed = self.went_on = 0
         self.end: ev.End | None = None
 
     def feed(self, happened: ev.Event) -> None:
@@ -63,12 +65,31 @@ class World:
             assert not self.processes.pop(gone).held, "trials in the hands of a process that is gone"
         check_state(self.state, scored=self.scored, invalid=self.invalid)
         held = {worker_id: set(p.held) for worker_id, p in self.processes.items()}
-        assert held == {worker_id: worker.running for worker_id, worker in self.state.workers.items()}
+        assert held == {worker_id: set(worker.running) for worker_id, worker in self.state.workers.items()}
+        for worker in self.state.workers.values():
+            assert all(shard_id == self.shard_of[trial_id] for trial_id, shard_id in worker.running.items())
+        self.check_models()
+
+    def check_models(self) -> None:
+        """Check that one slot serves one model, whatever shards its worker is busy with."""
+        if not self.policy.managed:
+            return
+        for key_id, slots in self.slots.items():
+            models = {self.model_of[t] for p in self.processes.values() if p.key_id == key_id for t in p.held}
+            assert not slots or len(models) <= slots, f"{models} at once on {key_id}"
 
     def do(self, command: ev.Command) -> None:
         match command:
             case ev.StartWorker():
                 self.start(command)
+            case ev.GoOn():
+                process = self.processes[command.worker_id]
+                assert not process.told, "a worker that was told to end goes on"
+                assert not process.released, "a worker with no key goes on"
+                assert command.shard_id != process.shard_id
+                assert self.models[command.shard_id] == self.models[process.shard_id], "another model on its key"
+                process.shard_id = command.shard_id
+                self.went_on += 1
             case ev.Assign():
                 process = self.processes[command.worker_id]
                 assert not process.told, "trials for a worker that was told to end"
@@ -271,6 +292,7 @@ def test_every_trial_is_in_one_place_and_every_run_ends(world: World, seed: int,
     end = world.end
     assert end is not None
     event(end.status.value)
+    event(f"a worker went on: {world.went_on > 0}")
     assert (end.status is RunStatus.COMPLETE) == (world.scored == set(world.shard_of))
     assert end.no_usable_key == (end.status is RunStatus.FAILED)
     assert world.processes == {}

@@ -81,6 +81,37 @@ def test_uncounted_leases_lock_nothing(desks: Desks) -> None:
     granted(desks.make("run two").lease("key0", holder()))
 
 
+def test_a_lease_that_moves_keeps_its_key(desks: Desks) -> None:
+    """Between one shard and the next no other run can have the key, and the release frees what it moved to."""
+    mine, theirs = desks.make("run one"), desks.make("run two")
+    first = granted(mine.lease("key0", holder()))
+    second = mine.move("r/s0/w0", "s1")
+    assert second is not None
+    assert (second.shard_id, second.fence) == ("s1", first.fence + 1)
+    assert theirs.lease("key0", holder()) == HeldBy("run one")
+    assert mine.release("r/s0/w0") == second
+    granted(theirs.lease("key0", holder()))
+
+
+def test_a_moved_lease_is_granted_anew_for_its_present_shard(desks: Desks) -> None:
+    """After a Manager's death the new one knows what the worker is busy with now."""
+    mine = desks.make("run one")
+    mine.lease("key0", holder())
+    moved = mine.move("r/s0/w0", "s1")
+    desks.hosts[-1].dead = True
+    ((old, new),) = mine.revive()
+    assert (old, new.shard_id) == (moved, "s1")
+
+
+def test_a_lease_lost_with_its_worker_does_not_move(desks: Desks) -> None:
+    """The Manager may know of a death first; the sentinel's news frees the key a moment later."""
+    mine = desks.make("run one")
+    mine.lease("key0", holder())
+    desks.hosts[-1].registry.reap(1)
+    assert mine.move("r/s0/w0", "s1") is None
+    assert mine.release("r/s0/w0") is not None
+
+
 def test_a_lease_refused_by_the_registry_leaves_no_lock(desks: Desks) -> None:
     """A retired key is not locked for the others by a run that cannot use it."""
     mine = desks.make("run one")

@@ -8,7 +8,7 @@ import pytest
 
 from benchrunner.errors import UsageError
 from benchrunner.policies import make_policy, policy_name, policy_names
-from benchrunner.policies.base import Choice, KeyView, Policy, ShardView
+from benchrunner.policies.base import Choice, Grant, KeyView, Policy, ShardView
 
 STATIC = {"72b": "key0", "32b": "key1", "14b": "key2", "7b": "key0", "3b": "key1"}
 
@@ -381,6 +381,48 @@ def test_pool_prefers_the_emptier_key() -> None:
     keys = (key("key0", "x", slots=3), key("key1", slots=3))
     shards = tuple(shard(name, n) for n, name in enumerate("abc"))
     assert grants(ask(policy("pool"), shards, keys)) == [("a", "key1"), ("b", "key0"), ("c", "key1")]
+
+
+def test_pool_lets_a_key_go_on_with_the_model_whose_last_replies_are_out() -> None:
+    """A worker with nothing left to take is given the next shard of its model, and a key of another model is not."""
+    # Given two keys busy with one model each, the first without trials left to take, and a shard of each model waiting
+    shards = (
+        on(shard("72b/a", 0), "key0", pending=0),
+        on(shard("32b/a", 1), "key1"),
+        shard("32b/b", 2, expected_s=500.0),
+        shard("72b/b", 3),
+    )
+    keys = (replace(key("key0", "72b"), spare=("72b",)), key("key1", "32b"))
+    # When the pool chooses / Then only the first one's model goes on, though the other shard is longer
+    choice = ask(policy("pool"), shards, keys)
+    assert choice.grants == (Grant(shard_id="72b/b", key_id="key0", goes_on=True),)
+
+
+def test_one_worker_goes_on_with_one_shard() -> None:
+    """A worker that runs out of trials takes the longest shard of its model; the others wait or take free keys."""
+    shards = (on(shard("72b/a", 0), "key0", pending=0), shard("72b/b", 1), shard("72b/c", 2, expected_s=500.0))
+    keys = (replace(key("key0", "72b"), spare=("72b",)), key("key1"))
+    choice = ask(policy("pool"), shards, keys)
+    assert choice.grants == (
+        Grant(shard_id="72b/c", key_id="key0", goes_on=True),
+        Grant(shard_id="72b/b", key_id="key1"),
+    )
+
+
+def test_key_that_waits_for_last_replies_joins_only_its_own_model() -> None:
+    """Where no shard waits it helps another shard of its model; the longest of all is for keys that are free."""
+    # Given a key that only waits for a model's last replies, and two running shards, the longer of another model
+    shards = (
+        on(shard("72b/a", 0), "key0", pending=0),
+        on(shard("72b/b", 1), "key1", expected_s=50.0),
+        on(shard("32b/a", 2), "key2", expected_s=500.0),
+    )
+    keys = (replace(key("key0", "72b"), spare=("72b",)), key("key1", "72b"), key("key2", "32b"))
+    # When the pool chooses / Then it joins the one of its model
+    choice = ask(policy("pool"), shards, keys)
+    assert choice.grants == (Grant(shard_id="72b/b", key_id="key0", joining=True, goes_on=True),)
+    # And not even that while a shard waits for a key
+    assert grants(ask(policy("pool"), (*shards, shard("3b/a", 3)), keys)) == []
 
 
 def test_idle_key_joins_the_shard_with_most_left_per_key() -> None:
