@@ -5,7 +5,8 @@
          └── slot: sleep, prepare, sleep to its instant ── own log says yes, not too late ──> send
                                                         └─ else: reported, a new slot
 
-One exchange serves everybody who waits, so a busy key costs one or two a window. limits/blocks.py holds the rules.
+One exchange serves everybody who waits, so a busy key costs one or two a window. limits/blocks.py holds the rules,
+block_link.py does the talking.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from benchrunner.clock import Clock
+from benchrunner.engine.block_link import BlockLink, Blocks
 from benchrunner.engine.calls import LEAD_S, HandBack, Pass
 from benchrunner.engine.gates import PROMPT_S, THROTTLE_PAUSE_S
 from benchrunner.errors import RegistryError
@@ -42,27 +43,9 @@ REPORT_EVERY_S = 0.1
 HURRY_S = 0.005
 """A send later than this is told at once: others may be right behind it."""
 
-FIRST_LOOKS, GOOD_FIT_S = 10, 0.002
-"""How often a new gate looks at the registry's clock before its first call, and how exact a look is enough."""
-
 LONGEST_LEAD_S = 0.3
-LEAD_FADES, TOOK_FADES = 0.98, 0.9
-"""What is left of the longest preparation, and of the longest exchange, for each one that was shorter."""
-
-RETRY_S, PATIENCE_S = 0.2, 30.0
-"""How often a registry that does not answer is asked again, and for how long. It may be starting on another node."""
-
-
-class Blocks(Protocol):
-    """The registry as a gate sees it. Any thread may call; both raise RegistryError when it cannot be reached."""
-
-    def register(self, domains: Sequence[Domain]) -> None:
-        """Hold windows for every domain."""
-        ...
-
-    def exchange(self, ask: Ask) -> tuple[str, Block]:
-        """Return which registry answered, and its answer."""
-        ...
+LEAD_FADES = 0.98
+"""What is left of the longest preparation for each one that was shorter."""
 
 
 @dataclass(slots=True)
@@ -109,26 +92,22 @@ class BlockGate:
 
         `fits`: how far each registry's clock is ahead, as this process has learned it so far, to be learned on.
         """
-        self._registry, self._clock, self._domains = registry, clock, tuple(domains)
-        self._fits = {} if fits is None else fits
+        self._clock = clock
         self._ask = Ask(names=tuple(domain.name for domain in domains), key=key, fence=fence)
         self._labels = {"key": domains[0], "model": domains[-1]}
         self._counts_tokens = any(limit.kind is LimitKind.TOKENS for domain in domains for limit in domain.limits)
         self._own = OwnLog(domains)
-        self._fit = ClockFit()
         # Keeps the line, the news and what was learned of the registry whole; `_leave` decides and counts under it.
         self._lock = threading.Condition()
+        self._link = BlockLink(registry, domains, clock, fits={} if fits is None else fits, lock=self._lock)
         self._line: list[_Waiter] = []
         self._news: list[Report] = []
         self._news_since_s = 0.0
         self._urgent = self._closed = False
         self._again_s = 0.0  # whoever heads the line cannot be served before
-        self._generation, self._paced, self._incarnation = 0, False, ""
         self._lead_s, self._report_s = LEAD_S, REPORT_EVERY_S
-        self._took_s = 0.0  # the longest exchange lately
         self._broken: RegistryError | None = None
-        registry.register(self._domains)
-        self._set_clock()
+        self._link.open(self._ask)
         self._fetcher = threading.Thread(target=self._fetch, name="permits", daemon=True)
         self._fetcher.start()
 
@@ -177,7 +156,7 @@ class BlockGate:
 
     def succeeded(self, granted: Pass) -> None:
         """Let the caps of the call's domains grow, where there are any."""
-        if self._paced and isinstance(granted.permit, Permit):
+        if self._link.paced and isinstance(granted.permit, Permit):
             granted.cap_changes = self._tell_and_hear([Report(news=News.ANSWERED, permit=granted.permit)])
 
     def close(self) -> None:
@@ -212,9 +191,9 @@ class BlockGate:
             with self._lock:
                 now_s = self._clock.now_s()
                 # Not knowing the registry's clock better is a lateness too: others keep their distance from it.
-                allowed_s = allowed_late_s(slot.block, told_after_s=self._report_s, exchange_s=self._took_s)
+                allowed_s = allowed_late_s(slot.block, told_after_s=self._report_s, exchange_s=self._link.took_s)
                 late_s = max(0.0, now_s - slot.due_s) + min(slot.error_s, 0.5 * allowed_s)
-                void = slot.permit.generation < self._generation or slot.registry != self._incarnation
+                void = slot.permit.generation < self._link.generation or slot.registry != self._link.incarnation
                 own_s = 0.0 if void else self._own.wait_s(now_s, slot.block.guard_s)
                 if not void and late_s <= allowed_s and own_s <= 0.0:
                     self._own.note(now_s, slot.block.guard_s)
@@ -233,7 +212,7 @@ class BlockGate:
 
     def _fit_error_s(self) -> float:
         with self._lock:
-            return min(self._fit.error_s, LONGEST_LEAD_S)
+            return min(self._link.fit.error_s, LONGEST_LEAD_S)
 
     # --- the line ---------------------------------------------------------------------------------------------------
 
@@ -270,7 +249,7 @@ class BlockGate:
             wanted = tuple((waiter.tokens, waiter.lead_s) for waiter in asked)
             ask = replace(self._ask, wanted=wanted, reports=tuple(news))
             try:
-                incarnation, block = self._exchange(ask)
+                incarnation, block = self._link.exchange(ask)
             except RegistryError as fault:
                 self._fail(fault)
                 return
@@ -292,14 +271,14 @@ class BlockGate:
     def _serve(self, asked: Sequence[_Waiter], ask: Ask, incarnation: str, block: Block) -> None:
         if asked:
             self._again_s = self._clock.now_s() + block.again_s if block.again_s else 0.0
-        self._incarnation = incarnation
+        self._link.incarnation = incarnation
         self._report_s = min(REPORT_EVERY_S, block.late_s)
         for waiter, permit in zip(asked, permits_of(block, ask), strict=False):
             if waiter.gone:
                 self._note(Report(news=News.BACK, permit=permit))
                 continue
-            due_s = permit.not_before_mono_s - self._fit.ahead_s
-            waiter.slot = _Slot(permit, due_s, self._fit.error_s, block, incarnation)
+            due_s = permit.not_before_mono_s - self._link.fit.ahead_s
+            waiter.slot = _Slot(permit, due_s, self._link.fit.error_s, block, incarnation)
             self._line.remove(waiter)
             waiter.served.set()
         if block.fenced:
@@ -318,7 +297,7 @@ class BlockGate:
             self._closed, self._broken = True, fault
             self._dismiss(fault)
 
-    # --- the registry -----------------------------------------------------------------------------------------------
+    # --- what is told -----------------------------------------------------------------------------------------------
 
     def _tell(self, reports: Sequence[Report], *, hurry: bool = False) -> None:
         with self._lock:
@@ -338,42 +317,5 @@ class BlockGate:
     def _tell_and_hear(self, reports: Sequence[Report]) -> tuple[CapChange, ...]:
         with self._lock:
             news, self._news = [*self._news, *reports], []
-        _, block = self._exchange(replace(self._ask, reports=tuple(news)))
+        _, block = self._link.exchange(replace(self._ask, reports=tuple(news)))
         return block.changes
-
-    def _exchange(self, ask: Ask) -> tuple[str, Block]:
-        """Return the registry's answer, learned from; asked again of a registry that is being started anew."""
-        gave_up_s = self._clock.now_s() + PATIENCE_S
-        while True:
-            asked_s = self._clock.now_s()
-            try:
-                incarnation, block = self._registry.exchange(replace(ask, registry=self._incarnation))
-            except RegistryError:
-                if self._clock.now_s() > gave_up_s:
-                    raise
-                self._clock.sleep_s(RETRY_S)
-                self._register_again()
-                continue
-            with self._lock:
-                if incarnation != self._incarnation:
-                    # Another registry: another clock, and permits it knows nothing of.
-                    self._fit = self._fits.setdefault(incarnation, ClockFit())
-                    self._generation, self._incarnation = 0, incarnation
-                answered_s = self._clock.now_s()
-                self._took_s = max(answered_s - asked_s, TOOK_FADES * self._took_s)
-                self._fit.note(asked_s, block.now_s, answered_s)
-                self._generation, self._paced = max(self._generation, block.generation), block.paced
-            return incarnation, block
-
-    def _set_clock(self) -> None:
-        """Ask for nothing a few times, until the registry's clock is known well enough to keep its margins."""
-        for _ in range(FIRST_LOOKS):
-            if self._fit.error_s <= GOOD_FIT_S:
-                return
-            self._exchange(self._ask)
-
-    def _register_again(self) -> None:
-        try:
-            self._registry.register(self._domains)
-        except RegistryError:
-            return  # still not there: the exchange that follows says so, until patience ends

@@ -16,7 +16,7 @@ import multiprocess
 
 from benchrunner.errors import StateError
 
-PRELOAD = ("benchrunner.engine.worker_entry", "benchrunner.registry.host")
+PRELOAD = ("benchrunner.engine.worker", "benchrunner.engine.worker_entry", "benchrunner.registry.host")
 
 
 @contextlib.contextmanager

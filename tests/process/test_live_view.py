@@ -182,7 +182,7 @@ def test_a_waiting_run_s_keys_are_shown_as_held(
     # Given a run that holds every key for a while, and one that waits for them
     provider = strict_provider("--latency", "0.4")
     workspace.env["IDEALLAB_BASE_URL"] = provider.base_url
-    command = ("phase", "5.2", "--live", "--instances", "1", "--quiet", "--models")
+    command = ("phase", "5.2", "--live", "--instances", "3", "--quiet", "--models")
     holder = workspace.start(*command, "qwen2.5-3b-instruct,qwen2.5-14b-instruct")
     wait_until(lambda: workspace.count("select count(distinct key_id) from leases") == 3, "all three keys leased")
     (tmp_path / "other").mkdir()
