@@ -19,10 +19,12 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from benchrunner.engine import events as ev
+from benchrunner.engine import rations
 from benchrunner.engine.books import KeySetup, KeyState, Rules, ShardState, WorkerState
+from benchrunner.engine.call_times import CallTimes
 from benchrunner.errors import InvalidTransition
-from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s, last_reply_s
-from benchrunner.policies.base import Grant, KeyView, Policy, ShardView
+from benchrunner.planning.shard_time import expected_shard_s, last_reply_s
+from benchrunner.policies.base import Grant, KeyView, Policy, ShardView, view_of
 from benchrunner.records import (
     Outcome,
     RunStatus,
@@ -33,15 +35,6 @@ from benchrunner.records import (
     TrialStarted,
     TrialStatus,
 )
-
-SATURATED_WAIT_S = 0.02
-"""A worker whose calls wait longer than this for a permit keeps its key busy: more dialogues would not help it."""
-
-SATURATED_OVER_S = 1.0
-"""So does one that sent `SATURATED_SHARE` of its key's rate lately: a window's first burst waits for nothing."""
-
-PRIOR_CALLS = 5.0
-"""So many of a model's calls in this run count as much as what history or the config expected of them."""
 
 DENIED_RETRY_S = 1.0
 
@@ -100,9 +93,7 @@ class RunState:
         self._stop: str = ""  # "" | "drain" | "now" | "kill" | "budget"
         self._stop_at_s = 0.0
         self._throttled_since_s: dict[str, float] = {}  # model -> its first refusal since its last good reply
-        self._took: dict[str, tuple[float, int]] = {}  # model -> seconds of its good calls in this run, and how many
-        self._measured = {shard.model: shard.measured_call_s for shard in shards if shard.measured_call_s is not None}
-        self._call_s = dict(self._measured)  # model -> seconds per call, as earlier runs and this one's replies have it
+        self._call_times = CallTimes(shards)
         self._causes_told: set[tuple[str, str]] = set()
         self._held_up_since_s: float | None = None  # since when other runs' keys are all that could go on
         self._story: deque[str] = deque(maxlen=STORY_LENGTH)
@@ -135,14 +126,10 @@ class RunState:
             len(state.pending) + state.running,
             total=state.total,
             limit_per_s=setup.setup.rate_per_s if setup else float("inf"),
-            call_s=self._expected_call_s(shard),
-            last_reply_s=last_reply_s(shard.model, self._call_s),
+            call_s=self._call_times.expected_s(shard),
+            last_reply_s=last_reply_s(shard.model, self._call_times.known),
             keys=keys,
         )
-
-    def _expected_call_s(self, shard: Shard) -> float:
-        seconds, calls = self._took.get(shard.model, (0.0, 0))
-        return (PRIOR_CALLS * shard.expected_call_s + seconds) / (PRIOR_CALLS + calls)
 
     # --- the one mutating method ------------------------------------------------------------------------------------
 
@@ -186,20 +173,13 @@ class RunState:
         worker = self._worker(event)
         self._held_up_since_s = None
         self.keys[worker.key_id].denied_by = ""
-        worker.wait_s = event.wait_window_s
-        worker.sent_s.append(now_s)
-        while worker.sent_s[0] < now_s - SATURATED_OVER_S:
-            worker.sent_s.popleft()
+        rations.note_send(worker, event.wait_window_s, now_s)
 
     def _note_reply(self, event: ev.CallFinished, now_s: float) -> None:
         model = self.shards[self._worker(event).shard_id].shard.model
         if event.outcome is Outcome.OK:
             self._throttled_since_s.pop(model, None)
-            seconds, calls = self._took.get(model, (0.0, 0))
-            seconds, calls = self._took[model] = seconds + event.latency_s, calls + 1
-            before_s = self._measured.get(model)
-            prior = 0.0 if before_s is None else PRIOR_CALLS
-            self._call_s[model] = (prior * (before_s or 0.0) + seconds) / (prior + calls)
+            self._call_times.note(model, event.latency_s)
         elif event.outcome is Outcome.RATE_LIMITED:
             self._throttled_since_s.setdefault(model, now_s)
 
@@ -506,11 +486,9 @@ class RunState:
         return self.shards[worker.shard_id].shard.model
 
     def _is_spare(self, worker: WorkerState) -> bool:
-        """Return whether the worker has no trial left to take, and runs fewer than keep its key busy (Little's law)."""
         state = self.shards[worker.shard_id]
-        if worker.stopping or state.pending or len(worker.running) >= state.shard.workers:
-            return False
-        return len(worker.running) <= self.keys[worker.key_id].setup.rate_per_s * self._expected_call_s(state.shard)
+        call_s = self._call_times.expected_s(state.shard)
+        return rations.is_spare(state, worker, self.keys[worker.key_id], call_s)
 
     def _any_room(self) -> bool:
         """Return whether any key could take one more lease, as far as its slots go, or any worker another shard."""
@@ -530,19 +508,13 @@ class RunState:
                 continue
             live = [self.workers[w] for w in state.workers]
             views.append(
-                ShardView(
-                    shard_id=shard.shard_id,
-                    position=shard.position,
-                    model=shard.model,
-                    provider=shard.provider,
-                    static_key=shard.key_id,
-                    group=shard.group,
+                view_of(
+                    shard,
                     pending=len(state.pending),
                     running=state.running,
                     expected_s=self.expected_s(state),
                     keys=tuple(w.key_id for w in live if not w.stopping),
                     started_s=state.started_s,
-                    done=not state.pending and not state.running,
                 )
             )
         return tuple(views)
@@ -576,70 +548,18 @@ class RunState:
                 worker = self.workers[worker_id]
                 if worker.stopping or len(worker.running) >= state.shard.workers:
                     continue
-                room = self._room(state, worker, now_s, state.shard.provider in waiting)
-                taken = self._take(state, worker, room, self._idle_beside(state, worker))
+                if state.shard.provider in waiting or not self._policy.joins:
+                    room = state.shard.workers
+                else:
+                    room = rations.fair_room(state, worker, self.keys, now_s)
+                idle = rations.idle_beside(state, worker, self.workers)
+                taken = rations.take(state, worker, room, idle, self._crashed)
                 if not taken:
                     continue
                 worker.running.update(dict.fromkeys(taken, state.shard.shard_id))
                 state.running += len(taken)
                 out += [ev.Keep(event=TrialStarted(trial_id=trial_id, started_at=at)) for trial_id in taken]
                 out.append(ev.Assign(worker_id=worker_id, trial_ids=tuple(taken)))
-
-    def _idle_beside(self, state: ShardState, worker: WorkerState) -> int:
-        others = [self.workers[worker_id] for worker_id in state.workers if worker_id != worker.worker_id]
-        return sum(1 for other in others if not other.stopping and not other.running)
-
-    def _take(self, state: ShardState, worker: WorkerState, room: int, idle_beside: int) -> list[str]:
-        """Return trials off the queue for a worker with `room` dialogues.
-
-        After its first it leaves one for each of the shard's `idle_beside` other workers that have none: they were
-        started for it.
-
-        A trial that was running at a crash gets a quarter of the company at each further try, until it runs alone: so
-        the one that crashes its workers is found before it has spent the run's restarts.
-        """
-        taken: list[str] = []
-        if not room or not state.pending:
-            return taken
-        crashes = 0
-        if self._crashed:  # else there is nothing to look for: this comes at every trial's end, over all that run
-            crashes = max((self._crashed.get(trial_id, 0) for trial_id in worker.running), default=0)
-        while len(state.pending) > (idle_beside if worker.running or taken else 0):
-            crashes = max(crashes, self._crashed.get(state.pending[0], 0))
-            if len(worker.running) + len(taken) >= min(room, max(1, room >> 2 * crashes)):
-                break
-            taken.append(state.pending.popleft())
-        return taken
-
-    def _room(self, state: ShardState, worker: WorkerState, now_s: float, others_wait: bool) -> int:
-        """Return how many dialogues the worker may have in flight.
-
-        While other shards wait for keys, as many as the model entry says. At the end of a run idle keys will join
-        this shard, and they can only take trials that nobody has begun: so a worker keeps to its fair share as long
-        as that keeps its own key busy.
-        """
-        limit = state.shard.workers
-        if others_wait or not self._policy.joins:
-            return limit
-        keys = sum(
-            1
-            for key in self.keys.values()
-            if key.setup.provider == state.shard.provider and key.usable(now_s) and key.setup.slots
-        )
-        if keys < 2:
-            return limit
-        hold = now_s < worker.started_s + SHARE_HOLD_S
-        if not hold and not self._saturated(worker, now_s):
-            return limit
-        fair = -(-(len(state.pending) + state.running) // keys)
-        return min(limit, max(1, fair))
-
-    def _saturated(self, worker: WorkerState, now_s: float) -> bool:
-        rate_per_s = self.keys[worker.key_id].setup.rate_per_s
-        while worker.sent_s and worker.sent_s[0] < now_s - SATURATED_OVER_S:
-            worker.sent_s.popleft()
-        recent = len(worker.sent_s)
-        return worker.wait_s > SATURATED_WAIT_S or recent >= SATURATED_SHARE * rate_per_s * SATURATED_OVER_S
 
     def _let_go(self, at: str, out: list[ev.Command]) -> None:
         for worker in self.workers.values():

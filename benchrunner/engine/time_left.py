@@ -19,7 +19,7 @@ from benchrunner.engine.state import RunState
 from benchrunner.planning.flow import play_flow
 from benchrunner.planning.forecast import World
 from benchrunner.planning.trial_shapes import TrialShape
-from benchrunner.policies.base import Choice, Grant, KeyView, Policy, ShardView
+from benchrunner.policies.base import Choice, Grant, KeyView, Policy, ShardView, view_of
 from benchrunner.records import DomainUse, KeyEntry, Limit, LimitKind, WindowUse
 
 PLAY_AGAIN_S = 2.0
@@ -212,21 +212,7 @@ class _FromHere:
 
 
 def _ended_view(one: ShardState, started_s: float | None) -> ShardView:
-    shard = one.shard
-    return ShardView(
-        shard_id=shard.shard_id,
-        position=shard.position,
-        model=shard.model,
-        provider=shard.provider,
-        static_key=shard.key_id,
-        group=shard.group,
-        pending=0,
-        running=0,
-        expected_s=0.0,
-        keys=(),
-        started_s=started_s,
-        done=True,
-    )
+    return view_of(one.shard, pending=0, running=0, expected_s=0.0, started_s=started_s)
 
 
 def limits_now(limits: tuple[Limit, ...], use: DomainUse | None) -> tuple[Limit, ...]:

@@ -30,7 +30,7 @@ from benchrunner.planning.forecast import (
 from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s, last_reply_s
 from benchrunner.planning.trial_shapes import TrialShape
 from benchrunner.planning.windows import rate_per_s
-from benchrunner.policies.base import KeyView, ShardView
+from benchrunner.policies.base import KeyView, ShardView, view_of
 from benchrunner.records import KeyEntry, LimitKind, Shard
 
 REGRANT_S = 0.02
@@ -221,20 +221,13 @@ class _Flow:
         return self._lanes[places[0]], self._lanes[places[1]]
 
     def _view(self, one: _ShardFlow) -> ShardView:
-        shard = one.shard
-        return ShardView(
-            shard_id=shard.shard_id,
-            position=shard.position,
-            model=shard.model,
-            provider=shard.provider,
-            static_key=shard.key_id,
-            group=shard.group,
+        return view_of(
+            one.shard,
             pending=len(one.pending),
             running=one.running,
             expected_s=self._expected_s(one),
             keys=tuple(worker.key.key_id for worker in one.workers),
             started_s=one.started_s,
-            done=not one.left,
         )
 
     def _expected_s(self, one: _ShardFlow) -> float:

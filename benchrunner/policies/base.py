@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from benchrunner.records import Shard
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardView:
@@ -22,6 +24,32 @@ class ShardView:
     keys: tuple[str, ...]  # keys leased to it now
     started_s: float | None  # when it first got a key; None: never
     done: bool  # nothing pending, nothing running
+
+
+def view_of(
+    shard: Shard,
+    *,
+    pending: int,
+    running: int,
+    expected_s: float,
+    keys: tuple[str, ...] = (),
+    started_s: float | None = None,
+) -> ShardView:
+    """Return the shard as a policy sees it at that point of its run."""
+    return ShardView(
+        shard_id=shard.shard_id,
+        position=shard.position,
+        model=shard.model,
+        provider=shard.provider,
+        static_key=shard.key_id,
+        group=shard.group,
+        pending=pending,
+        running=running,
+        expected_s=expected_s,
+        keys=keys,
+        started_s=started_s,
+        done=not pending and not running,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from benchrunner.config.load import load_config
 from benchrunner.config.settings import Config, SimulatedModel
 from benchrunner.engine.outlook import forecast, informed, phase_world
 from benchrunner.engine.rehearsal import rehearse, simulated_latency_s
-from benchrunner.engine.state import SHARE_HOLD_S
 from benchrunner.planning.load import static_load
+from benchrunner.planning.shard_time import SHARE_HOLD_S
 from benchrunner.planning.sharding import plan_phase
 from benchrunner.policies import policy_names
 from benchrunner.records import Phase
