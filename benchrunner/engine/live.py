@@ -122,6 +122,7 @@ class LiveFigures:
 
     def snapshot(self, state: RunState, now_s: float) -> ProgressSnapshot:
         """Return the run as it stands at `now_s`."""
+        serving = _keys_of_shards(state)
         shards = tuple(
             ShardProgress(
                 label=s.shard.label,
@@ -131,7 +132,7 @@ class LiveFigures:
                 invalid=s.invalid,
                 running=s.running,
                 total=s.total,
-                keys=tuple(state.workers[w].key_id for w in s.workers if not state.workers[w].released),
+                keys=serving.get(s.shard.shard_id, ()),
             )
             for s in state.shards.values()
         )
@@ -252,6 +253,16 @@ def _refusal(message: CallEnded) -> str:
     words = message.detail.removeprefix(f"HTTP {message.http_status}: ")
     code = message.provider_code or (f"HTTP {message.http_status}" if message.http_status else "")
     return words if code in words[: len(code)] else " ".join(filter(None, (code, words)))
+
+
+def _keys_of_shards(state: RunState) -> dict[str, tuple[str, ...]]:
+    """Return the keys each shard's trials are on: also those whose worker went on to another shard meanwhile."""
+    keys: dict[str, dict[str, None]] = {}
+    for worker in state.workers.values():
+        if not worker.released:
+            for shard_id in {worker.shard_id, *worker.running.values()}:
+                keys.setdefault(shard_id, {})[worker.key_id] = None
+    return {shard_id: tuple(found) for shard_id, found in keys.items()}
 
 
 def _since(instants: deque[float], from_s: float) -> int:

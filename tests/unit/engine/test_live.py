@@ -12,6 +12,7 @@ from live_play import TEN_PER_S, use, world_of
 from benchrunner.engine.books import Rules
 from benchrunner.engine.live import LiveFigures
 from benchrunner.engine.messages import CallEnded
+from benchrunner.policies.pool import Pool
 from benchrunner.records import (
     DomainUse,
     Key,
@@ -116,6 +117,22 @@ def test_a_shard_is_counted_as_its_trials_end() -> None:
     # Then the figures say so
     seen = watched.look()
     assert (seen.scored, seen.invalid, seen.total, seen.shards[0].running) == (1, 1, 3, 1)
+
+
+def test_a_shard_whose_worker_went_on_still_shows_its_key() -> None:
+    """Its last trials are on that key, whatever the worker is given meanwhile."""
+    # Given two shards of one model on one key, and a worker that went on to the second
+    shards = [make_shard("s0", model="m"), make_shard("s1", position=1, model="m")]
+    play = Play(shards=shards, policy=Pool())
+    watched = Watched(play)
+    play.tick()
+    play.scored("w000", "s0-t00", "s0-t01")
+    # When it is looked at / Then both are on the key, with a trial each
+    assert [(s.status, s.running, s.keys) for s in watched.look().shards] == [("running", 1, ("key0",))] * 2
+    # And the time left is that of all four trials there are yet, ten calls of a second each, two at a time
+    left_s = watched.look().eta_s
+    assert left_s is not None
+    assert 20.0 < left_s < 32.0
 
 
 def test_a_key_s_rate_is_that_of_the_last_ten_seconds() -> None:
