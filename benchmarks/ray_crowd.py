@@ -17,7 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from benchrunner.engine.block_gate import REPORT_EVERY_S, TOOK_FADES
+from benchrunner.engine.block_gate import REPORT_EVERY_S
+from benchrunner.engine.block_link import TOOK_FADES
 from benchrunner.limits.blocks import Ask, Block, News, OwnLog, Report, allowed_late_s, permits_of
 from benchrunner.records import Domain, Lease, Limit, LimitKind, Permit
 from benchrunner.registry.cluster import ClusterRegistry, KeyClaim

@@ -15,7 +15,7 @@ PACKAGE = Path(benchrunner.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    "errors": 0, "clock": 0,
+    "errors": 0, "clock": 0, "locks": 0,
     "records": 1,
     "limits": 2, "policies": 2, "suites": 2,
     "planning": 3,
@@ -41,7 +41,7 @@ DOORS = {
     "datasette": {"browse"},
     "ray": {"engine"},
     "platformdirs": {"registry"},
-    "fcntl": {"registry", "store"},
+    "fcntl": {"locks", "registry", "store"},
     "mmap": {"registry"},
     "signal": {"engine", "registry", "simulator", "cli"},
     "time": {"clock"},

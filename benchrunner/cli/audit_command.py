@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from benchrunner.cli.completing import complete_runs
-from benchrunner.cli.options import config_option, database_path, db_option, json_option
+from benchrunner.cli.options import config_option, database_path, db_option, json_option, run_argument
 
 
 @click.command("audit", short_help="Prove a run's scores and limits from its rows.")
-@click.argument("run", required=False, shell_complete=complete_runs)
+@run_argument
 @click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="Where the run's task file stands now.")
 @json_option
 @db_option

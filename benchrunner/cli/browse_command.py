@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
+from benchrunner.cli.numbers import Number
 from benchrunner.cli.options import config_option, database_path, db_option
 
 
 @click.command("browse", short_help="Look at runs in a web browser.")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
-    help="0 takes a free one.  [default: 8001, or a free one where that is in use]",
+    type=Number(int, at_least=0, at_most=65535),
+    help="Port to serve on; 0 takes a free one.  [default: 8001, or a free one where that is in use]",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve under.")
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to serve under.")
 @click.option("--open/--no-open", "opens", default=False, show_default=True, help="Open the page in a browser here.")
 @db_option
 @config_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchrunner.cli.completing import complete_models, complete_phases
+from benchrunner.cli.durations import WRITTEN, Duration
 from benchrunner.cli.options import config_option, json_option, split_names
 from benchrunner.errors import UsageError
 
@@ -31,9 +32,8 @@ TIMEOUT_S = 30.0
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="S",
-    help=f"With --live: seconds for each call, its waiting for limits included.  [default: {TIMEOUT_S:g}]",
+    type=Duration(above_0=True),
+    help=f"With --live: most time for a call, waiting for limits included: {WRITTEN}.  [default: {TIMEOUT_S:g}]",
 )
 @click.option("--dry-run", is_flag=True, help="With --live: look at the variables and say what would be sent.")
 @json_option
@@ -136,8 +136,6 @@ def _probes(config: Config, names: tuple[str, ...], models: tuple[str, ...] | No
     for name in models or ():
         if name not in asked:
             raise UsageError(f'no model "{name}" in these phases; {did_you_mean(name, asked)}')
-    if models is not None and not models:
-        raise UsageError("no model was named")
     providers, keys = resolve_live(config, phases=phases, models=models, environ=os.environ)
     wanted = [config.model(name) for name in asked if models is None or name in models]
     return plan_probes(providers, keys, wanted)

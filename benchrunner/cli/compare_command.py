@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from benchrunner.cli.completing import complete_runs
+from benchrunner.cli.numbers import Number
 from benchrunner.cli.options import config_option, database_path, db_option, json_option
 
 REGRESSION = 4
@@ -40,19 +41,17 @@ def _model_pairs(
 @click.option("--fail-on-regression", is_flag=True, help="Exit 4 when a significant drop was found.")
 @click.option(
     "--flips",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="List so many of the trials that changed sides.  [default: 20; --json has all]",
+    type=Number(int, at_least=0),
+    help="List at most N of the trials that changed sides.  [default: 20; --json has all]",
 )
 @click.option(
     "--resamples",
-    type=click.IntRange(min=100, max=1_000_000),
+    type=Number(int, at_least=100, at_most=1_000_000),
     default=10_000,
     show_default=True,
-    metavar="N",
-    help="Resamples of the bootstrap.",
+    help="Resamples of the bootstrap, 100 to 1,000,000.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the bootstrap.")
+@click.option("--seed", type=Number(int), default=0, show_default=True, help="Seed of the bootstrap.")
 @json_option
 @db_option
 @click.option(

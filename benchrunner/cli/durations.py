@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 import re
+from math import inf
 
 import click
 
-_PART = re.compile(r"(\d+(?:\.\d+)?)([hms])")
+WRITTEN = "90 (seconds), 45s, 30m or 1h30m"
+"""How a duration is written, for help texts."""
+
+_AMOUNT = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_PART = re.compile(rf"({_AMOUNT})([hms])")
 _UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
-def seconds_of(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """Return the seconds of a duration option, or None where it is absent.
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """An option that takes a duration, and gives its seconds.
 
     A number alone is seconds; else parts with their units, each unit once and the largest first.
     """
-    if value is None:
-        return None
+
+    name = "duration"
+
+    def __init__(self, *, at_least_s: float = 0.0, at_most_s: float = inf, above_0: bool = False) -> None:
+        """Refuse what is outside the two bounds; with `above_0` also 0 itself."""
+        self._at_least_s, self._at_most_s, self._above_0 = at_least_s, at_most_s, above_0
+
+    def convert(
+        self, value: object, parameter: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        """Return the seconds of `value`. Raises BadParameter for what is no duration, or out of bounds."""
+        seconds = float(value) if isinstance(value, int | float) else _seconds_of(str(value))
+        if seconds is None:
+            self.fail(f"{value!r} is no duration; write {WRITTEN}", parameter, context)
+        if self._above_0 and not seconds:
+            self.fail(f"must be more than 0 seconds, not {value}", parameter, context)
+        if not self._at_least_s <= seconds <= self._at_most_s:
+            self.fail(f"must be {self._at_least_s:g} to {self._at_most_s:g} seconds, not {value}", parameter, context)
+        return seconds
+
+
+def _seconds_of(value: str) -> float | None:
     text = value.strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(_AMOUNT, text):
         return float(text)
     parts = _PART.findall(text)
     units = [unit for _, unit in parts]
     whole = "".join(number + unit for number, unit in parts)
     if not parts or whole != text or units != sorted(set(units), key="hms".index):
-        raise click.BadParameter(f"{value!r} is no duration; write 90, 45s, 30m, 6h or 1h30m")
+        return None
     return sum(float(number) * _UNIT_S[unit] for number, unit in parts)

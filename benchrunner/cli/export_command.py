@@ -32,7 +32,7 @@ from benchrunner.errors import UsageError
     "checked",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.csv",
-    help="Write nothing; tell every identity that this table breaks. Exit 1 if there is one.",
+    help="Write nothing; tell which sums and rates of this CSV table do not hold. Exit 1 if there is one.",
 )
 @db_option
 @config_option
@@ -61,6 +61,7 @@ def command(
         return _check(checked)
 
     from benchrunner.reporting.export import ExportFormat, collect, render, write_table
+    from benchrunner.reporting.wording import counted
     from benchrunner.store.queries import RunReader
 
     wanted = ExportFormat(kind or _kind_of(output))
@@ -72,14 +73,15 @@ def command(
     if export.simulated:
         click.echo("SIMULATED: these are results of the embedded provider's models, not of real ones", err=True)
     if export.not_ended:
-        said = "trials have not ended and are in no row; `benchrunner resume` goes on"
-        click.echo(f"{export.not_ended} {said}", err=True)
+        have, are = ("has", "is") if export.not_ended == 1 else ("have", "are")
+        said = f"{have} not ended and {are} in no row; `benchrunner resume` goes on"
+        click.echo(f"{counted(export.not_ended, 'trial')} {said}", err=True)
     if output is None or output == STDOUT:
         click.echo(content, nl=False)
         return 0
     path = output / export.file_name(wanted) if output.is_dir() else output
     write_table(path, content)
-    click.echo(f"wrote {path}: {len(export.rows)} rows", err=True)
+    click.echo(f"wrote {path}: {counted(len(export.rows), 'row')}", err=True)
     return 0
 
 
@@ -91,10 +93,12 @@ def _kind_of(output: Path | None) -> str:
 def _check(path: Path) -> int:
     from benchrunner.reporting.export import read_csv
     from benchrunner.reporting.table_check import check_table
+    from benchrunner.reporting.wording import counted
 
     rows = read_csv(path)
     faults = check_table(rows)
     for fault in faults:
         click.echo(fault)
-    click.echo(f"{path}: {len(rows)} rows, {f'{len(faults)} broken identities' if faults else 'all identities hold'}")
+    broken = f"{len(faults)} broken {'identity' if len(faults) == 1 else 'identities'}"
+    click.echo(f"{path}: {counted(len(rows), 'row')}, {broken if faults else 'all identities hold'}")
     return 1 if faults else 0

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from benchrunner.cli.numbers import Number
 from benchrunner.cli.options import split_names
 
 
 @click.command("init", short_help="Write a commented phases.toml and keys.env.example here.")
 @click.option("--base-url", metavar="URL", help="Write them for the service at this address instead.")
 @click.option("--models", callback=split_names, metavar="A,B", help="With --base-url: the models' names there.")
-@click.option("--keys", type=int, default=1, show_default=True, metavar="N", help="With --base-url: how many keys.")
+@click.option("--keys", type=Number(int), default=1, show_default=True, help="With --base-url: how many keys.")
 @click.option(
     "--kind",
     type=click.Choice(["openai", "azure"]),
@@ -57,9 +58,10 @@ def command(
     else:
         texts = starter_files(Service(kind=kind, base_url=base_url, models=models or (), keys=keys))
     names = (PHASES_FILE, KEYS_EXAMPLE_FILE)
-    there = [name for name in names if (directory / name).exists()]
+    there = [str(directory / name) for name in names if (directory / name).exists()]
     if there and not force:
-        raise UsageError(f"{' and '.join(there)} stand in {directory} already; --force overwrites")
+        are = "is" if len(there) == 1 else "are"
+        raise UsageError(f"{' and '.join(there)} {are} there already; --force overwrites")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in zip(names, texts, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from benchrunner.cli.durations import Duration
 from benchrunner.cli.options import json_option
 
 EVERY_S = 2.0
@@ -15,9 +16,8 @@ EVERY_S = 2.0
 @click.option(
     "--every",
     "every_s",
-    type=click.FloatRange(min=0.2, max=86_400),
-    metavar="S",
-    help=f"Seconds between two looks of --watch.  [default: {EVERY_S:g}]",
+    type=Duration(at_least_s=0.2, at_most_s=86_400.0),
+    help=f"Time between two looks of --watch: 2 (seconds), 30s or 5m.  [default: {EVERY_S:g}]",
 )
 @json_option
 def command(show_all: bool, watch: bool, every_s: float | None, as_json: bool) -> int:

@@ -32,7 +32,7 @@ class CheckedCall:
     wait_s: float  # for the windows, before it was sent
     retry_after_s: float | None
     limits: Mapping[str, str]  # headers of the response that speak of limits
-    said: str  # the provider's own words, bounded, secrets masked
+    said: str  # the provider's own words, or what the HTTP library said; bounded, secrets masked
     means: str
     todo: str
 
@@ -140,7 +140,9 @@ def live_parts(report: LiveReport) -> list[RenderableType]:
     remarks: dict[tuple[str, str, str, str], list[CheckedCall]] = {}
     for call in report.checked:
         if call.means:
-            told = (call.status, call.means, call.todo, "" if call.fine else call.said)
+            # Without an HTTP status the provider said nothing: the words are a library's, and `means` has put them.
+            own_words = "" if call.fine or call.http_status is None else call.said
+            told = (call.status, call.means, call.todo, own_words)
             remarks.setdefault(told, []).append(call)
     for (status, means, todo, said), calls in remarks.items():
         lines = [f"{status}: {_named(calls, report.checked)}", f"  means: {means}"]

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from benchrunner.engine.live_check import Found, Unsent
-from benchrunner.records import CallResult, Outcome
-from benchrunner.reporting.wording import duration_text
+from benchrunner.records import CallResult, DomainUse, Outcome
+from benchrunner.reporting.wording import counted, duration_text
 
 _NO_SUCH_MODEL = re.compile(
     r"DeploymentNotFound|model_?not_?found|model.{0,80}?(?:not exist|not found|not supported)", re.IGNORECASE
 )
 _NO_SECURE_LINE = frozenset({"tls_certificate", "tls"})
 _NO_LINE = frozenset({"dns", "refused", "connect_timeout", "proxy", "connection"})
-_BROKEN_LINE = frozenset({"disconnected", "reset", "torn_body", "body_too_large"})
+_BROKEN_LINE = {
+    "disconnected": "closed the connection without an answer",
+    "reset": "broke the connection off before the answer was whole",
+    "torn_body": "broke its answer off in the middle",
+    "body_too_large": "sent more than a chat reply can be",
+}
+# What Python, OpenSSL and the HTTP library say is told in words of ours; these are the parts worth repeating.
+_WHY_UNTRUSTED = re.compile(r"certificate verify failed: ([^(]*[^( ])")
+_WHY_NO_LINE = re.compile(r"\[Errno -?\d+\] ([A-Za-z][^'\")]*)")
+_NOT_TLS = re.compile(r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST|PACKET_LENGTH_TOO_LONG", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +89,7 @@ def _unsent(found: Found, key_id: str, provider: str) -> Verdict:
     if found.unsent is Unsent.NO_ROOM:
         return Verdict(
             status="no room",
-            means=f"nothing was sent: within --timeout its limits allowed no call ({found.note})",
+            means=f"nothing was sent: within --timeout its limits allowed no call ({_no_room(found.uses)})",
             todo="`benchrunner keys` shows what fills them; check again later, or with a longer --timeout",
         )
     return Verdict(
@@ -87,6 +97,14 @@ def _unsent(found: Found, key_id: str, provider: str) -> Verdict:
         means=f"nothing was heard in time; most likely the address of {provider} cannot be looked up",
         todo=f"see base_url of [providers.{provider}] and this machine's network",
     )
+
+
+def _no_room(uses: Sequence[DomainUse]) -> str:
+    paused = [
+        f"{use.label} is paused for {duration_text(use.paused_for_s)} more" for use in uses if use.paused_for_s > 0
+    ]
+    crowded = [f"{counted(use.waiting, 'call')} before it in line for {use.label}" for use in uses if use.waiting]
+    return "; ".join(paused or crowded) or "other calls of this machine fill its windows"
 
 
 def _throttled(found: Found, result: CallResult) -> Verdict:
@@ -105,6 +123,12 @@ def _throttled(found: Found, result: CallResult) -> Verdict:
 
 
 def _refused_key(result: CallResult, key_id: str, provider: str, variable: str, secrets_in: str) -> Verdict:
+    if result.provider_code == "unsendable_secret":
+        return Verdict(
+            status="bad key",
+            means=f"nothing was sent: the secret of {key_id} holds characters that no HTTP header can carry",
+            todo=f"correct {variable} {secrets_in}: no blanks, line ends or quotes belong to it",
+        )
     if result.http_status == 403:
         return Verdict(
             status="forbidden",
@@ -121,9 +145,10 @@ def _refused_key(result: CallResult, key_id: str, provider: str, variable: str, 
 def _bad_request(found: Found, result: CallResult, provider: str) -> Verdict:
     said = f"{result.provider_code} {result.detail}"
     if result.provider_code == "tls_certificate":
+        why = _WHY_UNTRUSTED.search(result.detail)
         return Verdict(
             status="no TLS",
-            means=f"the certificate of {provider} is not trusted on this machine",
+            means=f"the certificate of {provider} is not trusted on this machine{f': {why[1]}' if why else ''}",
             todo=f"see base_url of [providers.{provider}]; for an own authority set REQUESTS_CA_BUNDLE to its file",
         )
     # Before the plain 404: with a wrong path nothing is said about models.
@@ -133,7 +158,13 @@ def _bad_request(found: Found, result: CallResult, provider: str) -> Verdict:
             means=f"{provider} does not serve {found.probe.deployment} to {found.probe.key.key_id}",
             todo=f'correct the name or `deployments` of [models."{found.probe.model.name}"], or leave the model out',
         )
-    if result.http_status == 404 or result.provider_code == "invalid_url" or 300 <= (result.http_status or 0) < 400:
+    if result.provider_code == "invalid_url":
+        return Verdict(
+            status="no address",
+            means=f"base_url of {provider} is no address that can be called",
+            todo=f"correct base_url of [providers.{provider}]: https://HOST/v1, up to and without /chat/completions",
+        )
+    if result.http_status == 404 or 300 <= (result.http_status or 0) < 400:
         return Verdict(
             status="not found",
             means=f"there is no chat service at the address of {provider}, or no such model",
@@ -149,18 +180,14 @@ def _bad_request(found: Found, result: CallResult, provider: str) -> Verdict:
 def _transient(found: Found, result: CallResult, provider: str) -> Verdict:
     code, table_name = result.provider_code, f"[providers.{provider}]"
     if code in _NO_SECURE_LINE:
+        why = ": what listens there does not speak TLS" if _NOT_TLS.search(result.detail) else ""
         return Verdict(
             status="no TLS",
-            means=f"no secure connection to {provider} came about",
+            means=f"no secure connection to {provider} at {_address(found)} came about{why}",
             todo=f"see whether base_url of {table_name} is http or https, its port, and any proxy in between",
         )
     if code in _NO_LINE:
-        why = {"dns": "its host name is not known here", "refused": "nothing listens there"}.get(code, code)
-        return Verdict(
-            status="unreachable",
-            means=f"no connection to {provider}: {why}",
-            todo=f"see base_url of {table_name}, this machine's network, and HTTPS_PROXY / NO_PROXY",
-        )
+        return _no_line(found, result, provider)
     if code == "read_timeout":
         return Verdict(
             status="no answer",
@@ -170,7 +197,7 @@ def _transient(found: Found, result: CallResult, provider: str) -> Verdict:
     if code in _BROKEN_LINE:
         return Verdict(
             status="broken off",
-            means=f"{provider} or something before it broke the answer off",
+            means=f"{provider}, or something before it, {_BROKEN_LINE[code]}",
             todo="check again; a run tries such calls again by itself",
         )
     if result.http_status is not None and result.http_status < 300 and result.reply is None:
@@ -190,3 +217,34 @@ def _transient(found: Found, result: CallResult, provider: str) -> Verdict:
         means=f"{provider} is there but in trouble (HTTP {result.http_status})",
         todo="check again; a run tries such calls again by itself",
     )
+
+
+def _no_line(found: Found, result: CallResult, provider: str) -> Verdict:
+    """Return what it means that no connection came about: one sentence, and the place to look at first."""
+    address, base_url = _address(found), f"base_url of [providers.{provider}]"
+    network = "this machine's network, and HTTPS_PROXY / NO_PROXY"
+    match result.provider_code:
+        case "dns":
+            why = f"the host name {_host(found)} is not known here"
+            todo = f"correct {base_url}; if it is right, see {network}"
+        case "refused":
+            why = f"{address} refused it, nothing listens there"
+            todo = f"start what should listen, or correct {base_url}"
+        case "connect_timeout":
+            why = f"{address} did not take it within {duration_text(result.latency_s)}"
+            todo = f"see whether {base_url} is right and no firewall is in between; then {network}"
+        case "proxy":
+            why, todo = "the proxy in between did not pass it on", "see HTTPS_PROXY and NO_PROXY of this shell"
+        case _:
+            said = _WHY_NO_LINE.search(result.detail)
+            why, todo = said[1].strip().lower() if said else "the network gave none", f"see {base_url}, {network}"
+    return Verdict(status="unreachable", means=f"no connection to {provider}: {why}", todo=todo)
+
+
+def _address(found: Found) -> str:
+    """Return host and port of the provider, without a user name that may stand before them."""
+    return urlsplit(found.probe.provider.base_url).netloc.rpartition("@")[2]
+
+
+def _host(found: Found) -> str:
+    return urlsplit(found.probe.provider.base_url).hostname or ""

@@ -55,11 +55,13 @@ class CommandFiles(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command when one is not known."""
+        """Name the nearest command when one is not known, and the place of a word that is empty."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from benchrunner.errors import did_you_mean
 
             ctx.fail(f'no command "{args[0]}"; {did_you_mean(args[0], COMMANDS)}')
+        if not ctx.resilient_parsing:  # completion looks at lines that are not finished
+            _refuse_empty(ctx, args)
         return super().resolve_command(ctx, args)
 
 
@@ -75,6 +77,17 @@ def cli() -> None:
     Example: the five Qwen sizes at two difficulties, keys leased from a pool
       benchrunner phase 5.2 --policy pool
     """
+
+
+def _refuse_empty(ctx: click.Context, args: list[str]) -> None:
+    """Raise UsageError for an empty word: mostly a shell variable that is not set, and never what somebody means.
+
+    Taken as it stands it would be the newest run, the directory worked in, or the default of an option.
+    """
+    for before, word in zip(["", *args], args, strict=False):
+        name, equals, value = word.partition("=")
+        if not word or (name.startswith("--") and equals and not value):
+            ctx.fail(f"the word after {before if not word else name} is empty; is a shell variable not set?")
 
 
 def main() -> None:

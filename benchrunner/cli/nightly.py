@@ -105,7 +105,7 @@ class NightShift:
         if stopped is not None:
             status, code, why = NightStatus.INTERRUPTED, 128 + stopped, f"{signal_name(stopped)} came while {holder}"
         else:
-            limit = "the deadline came" if self._signals.count else f"--wait {duration_text(self._plan.wait_s)} ran out"
+            limit = "the deadline came" if self._signals.count else self._waited()
             status, code, why = NightStatus.SKIPPED, HELD_ELSEWHERE, f"nothing was run: {holder}, and {limit}"
         night = self._ended(status, code, why)
         try:
@@ -115,6 +115,10 @@ class NightShift:
             why = f"{why}; nor could its row be written: {error}"
         self._log.line(f"night {night.night_id} skipped: {why}")
         return self._as_report(night, why)
+
+    def _waited(self) -> str:
+        waited_s = self._plan.wait_s
+        return f"it did not end within {duration_text(waited_s)} (--wait)" if waited_s else "--wait is 0"
 
     # --- the night --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from benchrunner.cli.completing import complete_models, complete_phases, complete_policies
-from benchrunner.cli.durations import seconds_of
+from benchrunner.cli.durations import WRITTEN, Duration
 from benchrunner.cli.options import (
     backend_options,
     checked_engine,
@@ -15,8 +15,12 @@ from benchrunner.cli.options import (
     db_option,
     engine_options,
     fault_option,
+    instances_option,
     json_option,
+    seed_option,
     split_names,
+    suite_options,
+    wait_option,
 )
 
 
@@ -30,18 +34,11 @@ from benchrunner.cli.options import (
 @click.option(
     "--deadline",
     "deadline_s",
-    callback=seconds_of,
-    metavar="6h",
-    help="Stop this long after the start; 0: never.  [default: the config's]",
+    type=Duration(),
+    help=f"Stop this long after the start: {WRITTEN}; 0: never.  [default: the config's]",
 )
-@click.option(
-    "--wait",
-    "wait_s",
-    callback=seconds_of,
-    metavar="30m",
-    help="Wait so long for another night, and for keys other runs hold.  [default: the config's]",
-)
-@click.option("--instances", type=int, help="Instances per task type.  [default: the phase's own]")
+@wait_option("another night, and for keys that other runs hold", "the config's")
+@instances_option
 @click.option(
     "--models",
     callback=split_names,
@@ -51,14 +48,8 @@ from benchrunner.cli.options import (
 )
 @backend_options
 @engine_options
-@click.option("--suite", metavar="S", help="The suite that asks.  [default: the config's]")
-@click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The suite's task file.")
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="What every random choice follows from.  [default: the config's]",
-)
+@suite_options
+@seed_option
 @fault_option
 @click.option("--quiet", is_flag=True, help="Log only what went wrong in a run, no figures.")
 @json_option

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from benchrunner.cli.completing import complete_runs
+from benchrunner.cli.durations import WRITTEN, Duration
+from benchrunner.cli.numbers import Number
 from benchrunner.errors import UsageError
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -48,7 +51,8 @@ def backend_options(function: FunctionT) -> FunctionT:
         return function(*arguments, backend="live" if live else "simulated" if simulated else None, **others)
 
     simulated = click.option("--simulated", is_flag=True, help="Call the embedded provider.")
-    return click.option("--live", is_flag=True, help="Call the real providers.")(simulated(with_backend))  # type: ignore[return-value]
+    live = click.option("--live", is_flag=True, help="Call the real providers.  [default: `backend` of the config]")
+    return live(simulated(with_backend))  # type: ignore[return-value]
 
 
 def json_option(function: FunctionT) -> FunctionT:
@@ -88,11 +92,72 @@ def checked_engine(engine: str, address: str | None) -> str:
     return engine
 
 
+def run_argument(function: FunctionT) -> FunctionT:
+    """Add RUN as `run`: None where it is absent."""
+    # Takes any number, so that a second run is met with a sentence instead of "unexpected extra argument".
+    return click.argument("run", nargs=-1, metavar="[RUN]", callback=_one_run, shell_complete=complete_runs)(function)
+
+
+def _one_run(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> str | None:
+    if len(value) > 1:
+        raise UsageError(
+            f"{context.info_name} takes one run, not {len(value)} ({', '.join(value)}); "
+            "compare takes two, report and export take several"
+        )
+    return value[0] if value else None
+
+
+def instances_option(function: FunctionT) -> FunctionT:
+    """Add --instances."""
+    return click.option(
+        "--instances",
+        type=Number(int, at_least=1),
+        help="Tasks per task type, at least 1.  [default: the phase's own]",
+    )(function)
+
+
+def suite_options(function: FunctionT) -> FunctionT:
+    """Add --suite and --tasks."""
+    function = click.option(
+        "--tasks",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The suite's task file.  [default: the config's]",
+    )(function)
+    return click.option(
+        "--suite",
+        metavar="S",
+        help="Who asks: workflow, jsonl or an installed suite.  [default: the config's]",
+    )(function)
+
+
+def seed_option(function: FunctionT) -> FunctionT:
+    """Add --seed of a run."""
+    return click.option(
+        "--seed",
+        type=Number(int, at_least=0),
+        help="What every random choice follows from.  [default: the config's]",
+    )(function)
+
+
+def wait_option(whom: str, default: str) -> Callable[[FunctionT], FunctionT]:
+    """Add --wait as `wait_s`: how long to wait for `whom`; None where it is absent, which means `default`."""
+    return click.option(
+        "--wait",
+        "wait_s",
+        type=Duration(),
+        help=f"Wait at most so long for {whom}: {WRITTEN}; 0: not at all.  [default: {default}]",
+    )
+
+
 def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    """Return the names of a comma-separated option, or None where it is absent."""
+    """Return the names of a comma-separated option, or None where it is absent. Raises UsageError for no name."""
     if value is None:
         return None
-    return tuple(name.strip() for name in value.split(",") if name.strip())
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names:
+        raise UsageError(f"{parameter.opts[0]} names nothing; write names with commas between, or leave it out")
+    return names
 
 
 def database_path(db_path: Path | None, config_path: Path = DEFAULT_CONFIG) -> Path:
@@ -113,8 +178,6 @@ STDOUT = Path("-")
 
 def output_file(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
     """Return what -o names: STDOUT for -, else a file or directory; None where it is not given. A click callback."""
-    if value == "":  # a shell variable that is not set; as a path it would mean the directory worked in
-        raise UsageError("-o names no file; leave it out, or name a file, a directory or - for stdout")
     if value is None or value == str(STDOUT):
         return None if value is None else STDOUT
     path = Path(value)

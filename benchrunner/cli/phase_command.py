@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from benchrunner.cli.completing import complete_models, complete_phases, complete_policies
+from benchrunner.cli.durations import Duration
 from benchrunner.cli.options import (
     backend_options,
     checked_engine,
@@ -14,8 +15,12 @@ from benchrunner.cli.options import (
     db_option,
     engine_options,
     fault_option,
+    instances_option,
     json_option,
+    seed_option,
     split_names,
+    suite_options,
+    wait_option,
 )
 
 
@@ -26,7 +31,7 @@ from benchrunner.cli.options import (
     shell_complete=complete_policies,
     help="native, serial (A), batched (B) or pool (C).  [default: the phase's own]",
 )
-@click.option("--instances", type=int, help="Instances per task type.  [default: the phase's own]")
+@instances_option
 @click.option(
     "--models",
     callback=split_names,
@@ -36,16 +41,14 @@ from benchrunner.cli.options import (
 )
 @backend_options
 @engine_options
-@click.option("--stagger", type=float, metavar="S", help="Seconds between launches under native.")
-@click.option("--suite", metavar="S", help="The suite that asks.  [default: the config's]")
-@click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The suite's task file.")
 @click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="What every random choice follows from.  [default: the config's]",
+    "--stagger",
+    type=Duration(),
+    help="Time between launches under native: 15 (seconds), 90s or 2m.  [default: the phase's own]",
 )
-@click.option("--wait", type=click.FloatRange(min=0), metavar="S", help="Wait so long for keys other runs hold.")
+@suite_options
+@seed_option
+@wait_option("keys that other runs hold", "until they are free")
 @fault_option
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
@@ -64,13 +67,13 @@ def command(
     tasks: Path | None,
     seed: int | None,
     faults: tuple[str, ...],
-    wait: float | None,
+    wait_s: float | None,
     quiet: bool,
     as_json: bool,
     db_path: Path | None,
     config_path: Path,
 ) -> int:
-    """Run one or more phases, one run each, in order.
+    """Run one or more phases, one run each, in order. A PHASE is one that phases.toml names (as shipped 5.1 to 5.5).
 
     Progress goes to stderr, the summary to stdout. Ctrl-C drains: running trials may finish, the rest is left for
     `benchrunner resume`; a second Ctrl-C ends the run at once. Exit codes: 0 every trial scored; 1 some invalid or
@@ -104,7 +107,7 @@ def command(
         seed=seed,
         faults=faults,
         db=db_path,
-        wait_s=float("inf") if wait is None else wait,
+        wait_s=float("inf") if wait_s is None else wait_s,
         engine=engine,
         address=address,
     )

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from benchrunner.cli.completing import complete_models, complete_phases, complete_policies
-from benchrunner.cli.options import config_option, json_option, split_names
+from benchrunner.cli.options import config_option, instances_option, json_option, split_names, suite_options
 
 
 @click.command("plan", short_help="Show shards, load per key, and how long a phase will take.")
 @click.argument("names", metavar="PHASE...", nargs=-1, required=True, shell_complete=complete_phases)
 @click.option("--policy", shell_complete=complete_policies, help="Show this policy only.  [default: all four]")
-@click.option("--instances", type=int, help="Instances per task type.  [default: the phase's own]")
+@instances_option
 @click.option(
     "--models",
     callback=split_names,
@@ -21,8 +21,7 @@ from benchrunner.cli.options import config_option, json_option, split_names
     metavar="A,B",
     help="Only these models of the phase.",
 )
-@click.option("--suite", metavar="S", help="The suite that asks.  [default: the config's]")
-@click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The suite's task file.")
+@suite_options
 @json_option
 @config_option
 def command(
@@ -36,6 +35,8 @@ def command(
     config_path: Path,
 ) -> None:
     """Show what a phase asks of each key and how long it will take under each policy; nothing is called or written.
+
+    A PHASE is one that phases.toml names (as shipped 5.1 to 5.5).
 
     \b
     Example: how ten processes that do not know of each other load the keys

@@ -161,7 +161,8 @@ def _shards(phase: PhaseOutlook) -> RenderableType:
 
 
 def _load_parts(phase: PhaseOutlook, load: StaticLoad) -> list[RenderableType]:
-    staggered = f", {phase.stagger_s:g} s apart" if load.policy == "native" and phase.order == "concurrent" else ""
+    launched_apart = load.policy == "native" and phase.order == "concurrent"
+    staggered = f", {duration_text(phase.stagger_s)} apart" if launched_apart else ""
     noun = "process" if load.processes == 1 else "processes"
     parts: list[RenderableType] = [
         Text(

@@ -6,15 +6,22 @@ from pathlib import Path
 
 import click
 
-from benchrunner.cli.completing import complete_runs
-from benchrunner.cli.options import config_option, database_path, db_option, engine_options, json_option
+from benchrunner.cli.options import (
+    config_option,
+    database_path,
+    db_option,
+    engine_options,
+    json_option,
+    run_argument,
+    wait_option,
+)
 
 
 @click.command("resume", short_help="Run the rest of an unfinished run.")
-@click.argument("run", required=False, shell_complete=complete_runs)
+@run_argument
 @click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The task file the run began with.")
 @click.option("--force", is_flag=True, help="Go on although config or suite changed since.")
-@click.option("--wait", type=click.FloatRange(min=0), metavar="S", help="Wait so long for keys other runs hold.")
+@wait_option("keys that other runs hold", "until they are free")
 @engine_options
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
@@ -24,7 +31,7 @@ def command(
     run: str | None,
     tasks: Path | None,
     force: bool,
-    wait: float | None,
+    wait_s: float | None,
     engine: str | None,
     address: str | None,
     quiet: bool,
@@ -34,7 +41,8 @@ def command(
 ) -> int:
     """Run what is pending or invalid in RUN (the newest unfinished one when absent); what is scored stays.
 
-    Config and suite must still be what they were when the run began; the difference is shown where they are not.
+    RUN is a run's id or the beginning of one. Config and suite must still be what they were when the run began; the
+    difference is shown where they are not.
 
     \b
     Example:
@@ -54,7 +62,7 @@ def command(
         config_path,
         tasks=tasks,
         force=force,
-        wait_s=float("inf") if wait is None else wait,
+        wait_s=float("inf") if wait_s is None else wait_s,
         engine=engine,
         address=address,
     )

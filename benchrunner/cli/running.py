@@ -21,7 +21,6 @@ from benchrunner.config.load import load_config
 from benchrunner.config.settings import Config
 from benchrunner.engine.launch import RunRequest, RunResult, launch, new_run_id
 from benchrunner.engine.live import ProgressView
-from benchrunner.errors import UsageError
 from benchrunner.policies import make_policy
 from benchrunner.records import Phase, ProgressSnapshot, RunStatus
 from benchrunner.reporting.plain import PlainProgress
@@ -69,10 +68,6 @@ def wished_config(config_path: Path, wishes: Wishes) -> Config:
 def wished_phase(config: Config, name: str, wishes: Wishes) -> Phase:
     """Return the phase with the wishes about it put in. Raises UsageError for what does not exist or fit."""
     phase = config.phase(name)
-    if wishes.instances is not None and wishes.instances < 1:
-        raise UsageError(f"--instances must be at least 1, not {wishes.instances}")
-    if wishes.stagger_s is not None and not 0 <= wishes.stagger_s < float("inf"):
-        raise UsageError(f"--stagger must be 0 or more seconds, not {wishes.stagger_s:g}")
     policy = make_policy(wishes.policy or phase.policy, order=phase.order.value, stagger_s=0.0).name
     return replace(
         phase,
@@ -165,7 +160,8 @@ def show_result(db: Path, result: RunResult, *, as_json: bool) -> None:
     # Here and not above: tables are drawn once a run has ended, and must not delay its first call.
     from benchrunner.reporting.console import console_for
     from benchrunner.reporting.summary import summarise
-    from benchrunner.reporting.tables import show, summary_parts, to_json
+    from benchrunner.reporting.summary_tables import summary_parts
+    from benchrunner.reporting.tables import show, to_json
     from benchrunner.store.queries import RunReader
 
     with RunReader.open(db) as reader:

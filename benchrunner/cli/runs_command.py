@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from benchrunner.cli.numbers import Number
 from benchrunner.cli.options import config_option, database_path, db_option, json_option
 
 
 @click.command("runs", short_help="List the runs in runs.db.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The newest so many.")
+@click.option("--limit", type=Number(int, at_least=1), default=20, show_default=True, help="List the newest N.")
 @json_option
 @db_option
 @config_option
@@ -24,7 +25,8 @@ def command(limit: int, as_json: bool, db_path: Path | None, config_path: Path) 
     import sys
 
     from benchrunner.reporting.console import console_for
-    from benchrunner.reporting.tables import runs_table, show, to_json
+    from benchrunner.reporting.runs_table import runs_table
+    from benchrunner.reporting.tables import show, to_json
     from benchrunner.store.queries import RunReader
 
     with RunReader.open(database_path(db_path, config_path)) as reader:

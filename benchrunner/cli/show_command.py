@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchrunner.cli.completing import complete_runs
-from benchrunner.cli.options import config_option, database_path, db_option, json_option
+from benchrunner.cli.options import config_option, database_path, db_option, json_option, run_argument
 
 if TYPE_CHECKING:
     from benchrunner.store.queries import RunReader
 
 
 @click.command("show", short_help="Show what a run came to.")
-@click.argument("run", required=False, shell_complete=complete_runs)
+@run_argument
 @click.option("--trial", "trial_id", metavar="ID", help="Print this trial's result and its transcript turn by turn.")
 @json_option
 @db_option
@@ -36,7 +35,8 @@ def command(
 
     from benchrunner.reporting.console import console_for
     from benchrunner.reporting.summary import summarise
-    from benchrunner.reporting.tables import show, summary_parts, to_json
+    from benchrunner.reporting.summary_tables import summary_parts
+    from benchrunner.reporting.tables import show, to_json
     from benchrunner.store.queries import RunReader
 
     with RunReader.open(database_path(db_path, config_path)) as reader:

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import click
 
+from benchrunner.cli.numbers import Number
 from benchrunner.cli.options import config_option, fault_option
 
 
 @click.command("simulate", short_help="Run the embedded provider alone.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=Number(int, at_least=0, at_most=65535),
+    default=8080,
+    show_default=True,
+    help="Port to serve on; 0 takes a free one.",
+)
 @fault_option
 @config_option
 def command(port: int, faults: tuple[str, ...], config_path: Path) -> None:

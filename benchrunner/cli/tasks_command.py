@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from benchrunner.cli.numbers import Number
 from benchrunner.cli.options import config_option, json_option
 
 _FILE = click.Path(path_type=Path)
@@ -72,8 +73,10 @@ def check(file: Path, registry: Path | None, suite: str | None, output: Path | N
 
 @command.command("generate", short_help="Write a library of generated tasks.")
 @click.option("--difficulty", default="easy", show_default=True, help="How the tasks are worded.")
-@click.option("--count", type=int, default=630, show_default=True, help="How many, in the field's shares per type.")
-@click.option("--seed", type=int, metavar="N", help="What the tasks follow from.  [default: the config's]")
+@click.option(
+    "--count", type=Number(int), default=630, show_default=True, help="How many, in the field's shares per type."
+)
+@click.option("--seed", type=Number(int), help="What the tasks follow from.  [default: the config's]")
 @click.option("-o", "--output", type=_FILE, metavar="FILE", help="Where to; stdout when absent.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @config_option
@@ -104,10 +107,16 @@ def generate(
 @click.option("--tasks", "library", type=_FILE, metavar="FILE", help="The library it is in.  [default: generated]")
 @click.option("--phase", default="5.1", show_default=True, metavar="P", help="The phase a generated task is made for.")
 @click.option("--difficulty", default="easy", show_default=True, help="The wording of a generated task.")
-@click.option("--seed", type=int, metavar="N", help="What a generated task follows from.  [default: the config's]")
+@click.option("--seed", type=Number(int), help="What a generated task follows from.  [default: the config's]")
 @click.option("--prompt", metavar="P", help="Also show the opening messages under this prompt type.")
 @click.option("--plan", "with_plan", is_flag=True, help="Also show the best plan, and what it is worth.")
-@click.option("--rate", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="Tool success to plan for.")
+@click.option(
+    "--rate",
+    type=Number(float, at_least=0, at_most=1),
+    default=0.8,
+    show_default=True,
+    help="Tool success to plan for, 0 to 1.",
+)
 @config_option
 def show_task(
     task_id: str,

@@ -13,6 +13,7 @@ from benchrunner.engine.signals import StopSignals
 from benchrunner.reporting.console import SteadyConsole
 from benchrunner.reporting.live_frame import LiveFrame
 from benchrunner.reporting.tables import show
+from benchrunner.reporting.wording import duration_text
 
 Look = Callable[[], Sequence[RenderableType]]
 
@@ -32,7 +33,7 @@ def watch_in(console: SteadyConsole, look: Look, every_s: float) -> int:
 
 
 def _in_place(console: SteadyConsole, look: Look, every_s: float, signals: StopSignals) -> None:
-    head = f"every {every_s:g} s; Ctrl-C ends"
+    head = f"every {duration_text(every_s)}; Ctrl-C ends"
     frame = LiveFrame(console)
     try:
         frame.start()

@@ -271,7 +271,6 @@ class BlockGate:
     def _serve(self, asked: Sequence[_Waiter], ask: Ask, incarnation: str, block: Block) -> None:
         if asked:
             self._again_s = self._clock.now_s() + block.again_s if block.again_s else 0.0
-        self._link.incarnation = incarnation
         self._report_s = min(REPORT_EVERY_S, block.late_s)
         for waiter, permit in zip(asked, permits_of(block, ask), strict=False):
             if waiter.gone:

@@ -24,7 +24,7 @@ from benchrunner.errors import BenchrunnerError
 from benchrunner.limits.domains import key_domain, model_domain
 from benchrunner.limits.local import Windows
 from benchrunner.providers.probe import ProbingProvider
-from benchrunner.records import CallResult, ChatRequest, Domain, Key, Message, ModelEntry, Outcome, Provider
+from benchrunner.records import CallResult, ChatRequest, Domain, DomainUse, Key, Message, ModelEntry, Outcome, Provider
 from benchrunner.registry.key_locks import HeldBy, KeyLock, KeyLocks
 
 MAX_TOKENS = 16
@@ -69,7 +69,8 @@ class Found:
     probe: Probe
     result: CallResult | None
     unsent: Unsent | None
-    note: str  # of an unsent one: who holds the key, or what fills its windows
+    note: str  # of a held key: who has it
+    uses: tuple[DomainUse, ...] = ()  # where its windows had no room: how they stood
     wait_s: float  # for the windows
     headers: tuple[tuple[str, str], ...]
 
@@ -197,7 +198,8 @@ class LiveCheck:
         except HandBack:
             provider.close()
             waited_s = self._clock.now_s() - began_s
-            return _unsent(probe, Unsent.NO_ROOM, self._why_no_room(domains), waited_s)
+            uses = self._windows.snapshot([domain.name for domain in domains])
+            return replace(_unsent(probe, Unsent.NO_ROOM, "", waited_s), uses=uses)
         result = provider.send(
             REQUEST,
             model=probe.model,
@@ -215,12 +217,6 @@ class LiveCheck:
         headers = provider.limit_headers(probe.key.secret)
         provider.close()
         return Found(probe=probe, result=result, unsent=None, note="", wait_s=granted.wait_s, headers=headers)
-
-    def _why_no_room(self, domains: Sequence[Domain]) -> str:
-        uses = self._windows.snapshot([domain.name for domain in domains])
-        paused = [f"{use.label} is paused for {use.paused_for_s:.0f} s more" for use in uses if use.paused_for_s > 0]
-        crowded = [f"{use.waiting} calls wait for {use.label}" for use in uses if use.waiting]
-        return "; ".join(paused or crowded) or "other calls of this machine fill its windows"
 
 
 def domains_of(probe: Probe) -> tuple[Domain, Domain]:

@@ -26,8 +26,9 @@ from enum import StrEnum
 from math import inf
 
 from benchrunner.limits.cap import CapChange
-from benchrunner.limits.ledger import P_GRANTED, P_MARGIN, Grant, Ledger
+from benchrunner.limits.ledger import Grant, Ledger
 from benchrunner.limits.local import LocalWindows
+from benchrunner.limits.pages import P_GRANTED, P_MARGIN
 from benchrunner.limits.window import WIRE_SHARE
 from benchrunner.records import Domain, LimitKind, Permit
 

@@ -1,10 +1,9 @@
 """The windows of all domains in one buffer, and the one decision over them: the earliest instant all of them allow.
 
 The buffer is a bytearray (tests, forecasts under a virtual clock) or a memory-mapped file (production); the decision is
-the same code. It starts with a header, followed by one page per domain, each with its windows:
+the same code. It starts with a header, followed by one page per domain, each with its windows (limits/pages.py):
 
     header: magic · layout version · boot · layout generation · next permit id · cells used · first page
-    page:   next page · text · pause · pause generation · learned margin · limits · learned cap ... window, ... pace
 
 Pages form a list, newest first. A page is written whole before it is linked, and a page that takes another's place is
 linked by one store; what a killed writer left unlinked is lost space, not a wrong count.
@@ -29,19 +28,26 @@ from benchrunner.limits.cap import (
     is_news,
     raise_by_answer,
 )
-from benchrunner.limits.domains import (
-    DRIFT_HALF_LIFE_S,
-    WIRE_HALF_LIFE_S,
-    bumped_wire_s,
-    cold_drift_s,
-    decayed,
-    learned_drift_s,
-    margin_s,
-    requests_per_s,
+from benchrunner.limits.domains import requests_per_s
+from benchrunner.limits.margins import learn_lateness, set_bounds, widen
+from benchrunner.limits.pages import (
+    P_GRANTED,
+    P_LANE,
+    P_NEXT,
+    P_PAUSE_GENERATION,
+    P_PAUSE_UNTIL,
+    P_REFUSED,
+    P_SPREAD,
+    Page,
+    inherit,
+    lay_page,
+    page_cells,
+    read_page,
+    set_amounts,
+    use_of,
 )
-from benchrunner.limits.pacing import PACE_CAPACITY, PACE_LIMIT, PACER_CELLS, Pacer
-from benchrunner.limits.window import AMOUNT, WINDOW_CELLS, Window, capacity_for, entry_cells, lay_window
-from benchrunner.records import Domain, DomainUse, Limit, LimitKind, Permit, WindowUse
+from benchrunner.limits.window import Window
+from benchrunner.records import Domain, DomainUse, LimitKind, Permit
 
 CELL_BYTES = 8
 MAGIC = int.from_bytes(b"bnchrnr\0", "little")
@@ -50,13 +56,6 @@ HEADER_CELLS = 16
 
 H_MAGIC, H_VERSION, H_BOOT, H_GENERATION, H_NEXT_ID, H_USED, H_FIRST = range(7)
 
-(
-    P_NEXT, P_TEXT, P_TEXT_BYTES, P_WINDOWS, P_PAUSE_GENERATION, P_PAUSE_UNTIL, P_MARGIN, P_FLOOR, P_CEILING,
-    P_DRIFT, P_DRIFT_AT, P_WIRE, P_WIRE_AT, P_GRANTED, P_REFUSED, P_LANE, P_SPREAD,
-    P_NO_MARGIN, P_PACER,
-) = range(19)  # fmt: skip
-PAGE_CELLS = P_PACER + PACER_CELLS
-
 NEARLY_FULL = 0.9
 """A refusal tells something about spacing only when a window was at least this full; else strangers share the limit."""
 
@@ -64,31 +63,12 @@ Grant = tuple[int, float, int]
 """Permit id, instant, sum of the domains' pause generations."""
 
 
-class _Page:
-    """One domain as the directory describes it."""
-
-    __slots__ = ("at", "label", "name", "pace", "pacer", "provider", "windows")
-
-    def __init__(self, at: int, text: str, windows: tuple[Window, ...], pace: Window, pacer: Pacer) -> None:
-        self.at, self.windows, self.pace, self.pacer = at, windows, pace, pacer
-        self.name, self.label, self.provider = text.split("\0")
-
-    @property
-    def limits(self) -> tuple[Limit, ...]:
-        return tuple(window.limit for window in self.windows)
-
-    @property
-    def limit_per_s(self) -> float:
-        """The configured rate; inf: none is."""
-        return requests_per_s(self.limits)
-
-
 class _Joint:
     """The pages and windows that calls over the same domains go through, looked up once."""
 
     __slots__ = ("only", "paced", "pacers", "pages", "windows")
 
-    def __init__(self, pages: Sequence[_Page]) -> None:
+    def __init__(self, pages: Sequence[Page]) -> None:
         self.pages = tuple(page.at for page in pages)
         self.pacers = tuple(page.pacer for page in pages)
         self.paced = tuple(page for page in pages if page.pacer.learned)
@@ -132,7 +112,7 @@ class Ledger:
         self.num: memoryview[float] = buffer.cast("d")
         self.cell: memoryview[int] = buffer.cast("q")
         self.generation = -1
-        self._pages: dict[str, _Page] = {}
+        self._pages: dict[str, Page] = {}
         self._joints: dict[tuple[str, ...], _Joint] = {}
         self.reload()
 
@@ -160,7 +140,7 @@ class Ledger:
     def cells_wanted(self, domains: Iterable[Domain]) -> int:
         """Return how many cells the buffer must have before `register(domains)`."""
         fresh = (domain for domain in domains if self._needs_page(domain))
-        return self.cell[H_USED] + sum(_page_cells(domain) for domain in fresh)
+        return self.cell[H_USED] + sum(page_cells(domain) for domain in fresh)
 
     def register(self, now_s: float, domains: Iterable[Domain]) -> None:
         """Hold windows for every domain. Repeating it changes nothing; changed limits take effect, entries stay."""
@@ -170,18 +150,17 @@ class Ledger:
             old = self._pages.get(domain.name)
             if old is None or self._needs_page(domain):
                 self._announce_change()
-                self._write_page(now_s, domain, old)
+                self._add_page(now_s, domain, old)
             elif old.limits != domain.limits:
                 self._announce_change()
-                for window_at, limit in zip(self._window_places(old.at), domain.limits, strict=True):
-                    self.cell[window_at + AMOUNT] = limit.amount
+                set_amounts(self.cell, old.at, domain.limits)
                 # Instants granted under the old limits may be too many under the new ones: they are taken anew.
                 self.cell[old.at + P_PAUSE_GENERATION] += 1
             else:
-                self._set_bounds(now_s, old.at, domain)
+                set_bounds(self.num, old.at, now_s, domain)
                 continue
             self.reload()
-            self._set_bounds(now_s, self._pages[domain.name].at, domain)
+            set_bounds(self.num, self._pages[domain.name].at, now_s, domain)
 
     def _review_cap(self, now_s: float, domain: Domain) -> None:
         page = self._pages.get(domain.name)
@@ -224,7 +203,7 @@ class Ledger:
             return grant, may_send
         if learn_drift:
             for page_at in joint.pages:
-                self._learn(page_at, now_s, late_s)
+                learn_lateness(self.num, page_at, now_s, late_s)
         permit_id, generation = permit.permit_id, permit.generation
         if all(window.may_send(now_s, amount, place) for window, amount, place in calls):
             for window, amount, place in calls:
@@ -250,7 +229,7 @@ class Ledger:
         """
         joint = self._joints.get(permit.domains) or self._join(permit.domains)
         for page_at in joint.pages:
-            self._learn(page_at, now_s, at_s - permit.not_before_mono_s)
+            learn_lateness(self.num, page_at, now_s, at_s - permit.not_before_mono_s)
         for window in joint.windows:
             if window.charge(permit.tokens) and (place := window.find(permit.not_before_mono_s, -permit.permit_id)):
                 window.spend(place, at_s)
@@ -311,13 +290,9 @@ class Ledger:
         Also widens the margin if a window of the domain was nearly full: arrivals bunched up.
         """
         page = self._page(name)
-        num, at = self.num, page.at
-        self.cell[at + P_REFUSED] += 1
+        self.cell[page.at + P_REFUSED] += 1
         if any(window.used(now_s) >= NEARLY_FULL * window.amount for window in page.windows):
-            left = decayed(num[at + P_WIRE], now_s - num[at + P_WIRE_AT], WIRE_HALF_LIFE_S)
-            num[at + P_WIRE] = bumped_wire_s(left, num[at + P_CEILING])
-            num[at + P_WIRE_AT] = now_s
-            self._set_margin(at, now_s)
+            widen(self.num, page.at, now_s)
         cap = page.pacer.cap
         cut = cut_by_throttle(
             cap,
@@ -345,13 +320,11 @@ class Ledger:
     def snapshot(self, now_s: float, names: Sequence[str] | None) -> tuple[DomainUse, ...]:
         """Return the named domains (None: all, by name) as they stand. Reads only."""
         pages = [self._page(name) for name in names] if names is not None else sorted(self._pages.values(), key=_name)
-        return tuple(self._use(page, now_s) for page in pages)
+        return tuple(use_of(page, self.num, self.cell, now_s) for page in pages)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _take(
-        self, joint: _Joint, now_s: float, tokens: int, spend_now: bool = False, from_s: float = 0.0
-    ) -> Grant:
+    def _take(self, joint: _Joint, now_s: float, tokens: int, spend_now: bool = False, from_s: float = 0.0) -> Grant:
         cell = self.cell
         permit_id = cell[H_NEXT_ID]
         cell[H_NEXT_ID] = permit_id + 1
@@ -375,7 +348,7 @@ class Ledger:
             self.num[first + P_LANE] = at_s + self.num[first + P_SPREAD]
         return permit_id, at_s, self._generation_of(joint)
 
-    def _keep_cap(self, page: _Page, old: Cap, new: Cap, cause: str) -> CapChange | None:
+    def _keep_cap(self, page: Page, old: Cap, new: Cap, cause: str) -> CapChange | None:
         """Let `new` count; return what there is to tell of it."""
         change = None
         if is_news(replace(new, told_per_s=old.told_per_s)):
@@ -430,109 +403,43 @@ class Ledger:
         return generation
 
     def _learn(self, at: int, now_s: float, late_s: float) -> None:
-        num = self.num
-        left = decayed(num[at + P_DRIFT], now_s - num[at + P_DRIFT_AT], DRIFT_HALF_LIFE_S)
-        num[at + P_DRIFT] = learned_drift_s(left, min(late_s, num[at + P_CEILING]))
-        num[at + P_DRIFT_AT] = now_s
-        self._set_margin(at, now_s)
-
-    def _set_margin(self, at: int, now_s: float) -> None:
-        num = self.num
-        drift_s = decayed(num[at + P_DRIFT], now_s - num[at + P_DRIFT_AT], DRIFT_HALF_LIFE_S)
-        wire_s = decayed(num[at + P_WIRE], now_s - num[at + P_WIRE_AT], WIRE_HALF_LIFE_S)
-        num[at + P_MARGIN] = margin_s(drift_s, wire_s, num[at + P_FLOOR], num[at + P_CEILING])
-
-    def _set_bounds(self, now_s: float, at: int, domain: Domain) -> None:
-        self.num[at + P_FLOOR], self.num[at + P_CEILING] = domain.margin_floor_s, domain.margin_ceiling_s
-        self.num[at + P_SPREAD] = domain.spread_s
-        left = decayed(self.num[at + P_DRIFT], now_s - self.num[at + P_DRIFT_AT], DRIFT_HALF_LIFE_S)
-        self.num[at + P_DRIFT] = max(left, cold_drift_s(domain.cold_margin_s))
-        self.num[at + P_DRIFT_AT] = now_s
-        self._set_margin(at, now_s)
+        """For a ledger whose permits are spent elsewhere (limits/blocks.py); here the function is called directly."""
+        learn_lateness(self.num, at, now_s, late_s)
 
     def _join(self, names: tuple[str, ...]) -> _Joint:
         joint = _Joint([self._page(name) for name in dict.fromkeys(names)])
         self._joints[names] = joint
         return joint
 
-    def _page(self, name: str) -> _Page:
+    def _page(self, name: str) -> Page:
         page = self._pages.get(name)
         if page is None:
             held = ", ".join(sorted(self._pages)) or "nothing"
             raise RegistryError(f"no domain {name!r} is registered; the windows hold {held}")
         return page
 
-    def _use(self, page: _Page, now_s: float) -> DomainUse:
-        return DomainUse(
-            name=page.name,
-            label=page.label,
-            provider=page.provider,
-            windows=tuple(
-                WindowUse(kind=window.kind, amount=window.amount, per_s=window.per_s, used=window.used(now_s))
-                for window in page.windows
-            ),
-            waiting=max(window.ahead(now_s) for window in (*page.windows, page.pace)),
-            paused_for_s=max(0.0, self.num[page.at + P_PAUSE_UNTIL] - now_s),
-            margin_s=self.num[page.at + P_MARGIN],
-            granted=self.cell[page.at + P_GRANTED],
-            cap_per_s=page.pacer.cap.per_s if page.pacer.learned else None,
-        )
-
     def _announce_change(self) -> None:
         """Make every other process read the directory before its next decision. First, in case we die on the way."""
         self.cell[H_GENERATION] += 1
 
-    def _window_places(self, page_at: int) -> range:
-        start = page_at + PAGE_CELLS
-        return range(start, start + WINDOW_CELLS * self.cell[page_at + P_WINDOWS], WINDOW_CELLS)
-
-    def _pace_place(self, page_at: int) -> int:
-        return page_at + PAGE_CELLS + WINDOW_CELLS * self.cell[page_at + P_WINDOWS]
-
-    def _read_page(self, at: int) -> _Page:
-        start = self.cell[at + P_TEXT] * CELL_BYTES
-        text = bytes(self._bytes[start : start + self.cell[at + P_TEXT_BYTES]]).decode()
-        windows = (Window(self.num, self.cell, place, at + P_MARGIN) for place in self._window_places(at))
-        pace = Window(self.num, self.cell, self._pace_place(at), at + P_NO_MARGIN)
-        return _Page(at, text, tuple(windows), pace, Pacer(self.num, self.cell, at + P_PACER))
+    def _read_page(self, at: int) -> Page:
+        return read_page(self._bytes, self.num, self.cell, at)
 
     def _needs_page(self, domain: Domain) -> bool:
         """Return whether the domain's windows do not fit where they are (other windows, or more entries)."""
         page = self._pages.get(domain.name)
-        if page is None or len(page.windows) != len(domain.limits):
-            return True
-        return any(
-            (window.kind, window.per_s) != (limit.kind, limit.per_s) or capacity_for(limit) > window.capacity
-            for window, limit in zip(page.windows, domain.limits, strict=True)
-        )
+        return page is None or not page.has_room_for(domain)
 
-    def _write_page(self, now_s: float, domain: Domain, old: _Page | None) -> None:
-        num, cell = self.num, self.cell
+    def _add_page(self, now_s: float, domain: Domain, old: Page | None) -> None:
+        cell = self.cell
         at = cell[H_USED]
-        cell[H_USED] = at + _page_cells(domain)
-        text = _text(domain)
-        text_at = at + PAGE_CELLS + WINDOW_CELLS * (len(domain.limits) + 1)
-        base = text_at + _cells_of(text)
-        self._bytes[text_at * CELL_BYTES : text_at * CELL_BYTES + len(text)] = text
-        for i in range(PAGE_CELLS):
-            cell[at + i] = 0
-        cell[at + P_TEXT], cell[at + P_TEXT_BYTES], cell[at + P_WINDOWS] = text_at, len(text), len(domain.limits)
-        for place, limit in zip(self._window_places(at), domain.limits, strict=True):
-            capacity = capacity_for(limit)
-            lay_window(num, cell, place, base, limit, capacity)
-            base += entry_cells(capacity)
-        lay_window(num, cell, self._pace_place(at), base, PACE_LIMIT, PACE_CAPACITY)
+        cell[H_USED] = at + page_cells(domain)
+        lay_page(self._bytes, self.num, cell, at, domain)
         if old is None:
             cell[at + P_NEXT] = cell[H_FIRST]
             cell[H_FIRST] = at
             return
-        for i in range(P_PAUSE_GENERATION, PAGE_CELLS):
-            cell[at + i] = cell[old.at + i]
-        cell[at + P_PAUSE_GENERATION] += 1  # instants granted under the old windows are taken anew
-        fresh = self._read_page(at)
-        for window in fresh.windows:
-            _carry_over(now_s, old.windows, window)
-        _carry_over(now_s, (old.pace,), fresh.pace)
+        inherit(now_s, cell, old, self._read_page(at))
         cell[at + P_NEXT] = cell[old.at + P_NEXT]
         cell[self._link_to(old.at)] = at
 
@@ -543,32 +450,11 @@ class Ledger:
         return link
 
 
-def _carry_over(now_s: float, old: Sequence[Window], new: Window) -> None:
-    """Fill a window with what its predecessor, or else the longest of its kind, knows of the past."""
-    alike = [window for window in old if window.kind is new.kind]
-    source = max(alike, key=lambda window: (window.per_s == new.per_s, window.per_s), default=None)
-    for at_s, amount, permit_id in source.entries() if source else ():
-        new.insert(now_s, at_s, amount, permit_id)
-
-
 def _check(domain: Domain) -> None:
     for limit in domain.limits:
         if limit.amount < 1 or limit.per_s <= 0:
             raise ValueError(f"domain {domain.label!r}: a limit of {limit.amount} per {limit.per_s} s allows nothing")
 
 
-def _text(domain: Domain) -> bytes:
-    return "\0".join((domain.name, domain.label, domain.provider)).encode()
-
-
-def _cells_of(text: bytes) -> int:
-    return -(-len(text) // CELL_BYTES)
-
-
-def _page_cells(domain: Domain) -> int:
-    entries = sum(entry_cells(capacity_for(limit)) for limit in domain.limits) + entry_cells(PACE_CAPACITY)
-    return PAGE_CELLS + WINDOW_CELLS * (len(domain.limits) + 1) + _cells_of(_text(domain)) + entries
-
-
-def _name(page: _Page) -> str:
+def _name(page: Page) -> str:
     return page.name

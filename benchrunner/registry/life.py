@@ -12,6 +12,7 @@ from types import TracebackType
 import psutil
 
 from benchrunner.errors import RegistryError, StateError
+from benchrunner.locks import is_locked
 
 SAME_PROCESS_S = 1.0
 """Creation times are read against the wall clock, which is stepped; two readings of one process may differ."""
@@ -55,17 +56,7 @@ class LifeLock:
 
 def is_held(life_lock: Path) -> bool:
     """Return whether some process, this one included, holds the life lock now."""
-    try:
-        fd = os.open(life_lock, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return is_locked(life_lock)
 
 
 def die_with_holder(life_lock: Path, *, remove: Iterable[Path] = ()) -> None:

@@ -18,14 +18,8 @@ from benchrunner.reporting.charts import (
     time_ticks,
 )
 from benchrunner.reporting.report import Report, RunReport
-from benchrunner.reporting.report_tables import (
-    NONE,
-    ReportTable,
-    bound_s,
-    call_faults,
-    error_classes,
-    model_errors,
-)
+from benchrunner.reporting.report_figures import NONE, bound_s, error_classes
+from benchrunner.reporting.report_tables import ReportTable, call_faults, model_errors
 from benchrunner.reporting.wording import duration_text
 
 

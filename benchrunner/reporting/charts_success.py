@@ -28,14 +28,8 @@ from benchrunner.reporting.charts import (
     short_names,
 )
 from benchrunner.reporting.report import ConditionResult, RunReport
-from benchrunner.reporting.report_tables import (
-    NONE,
-    ReportTable,
-    grid,
-    marked,
-    percent,
-    wilson,
-)
+from benchrunner.reporting.report_figures import NONE, marked, percent, wilson
+from benchrunner.reporting.report_tables import ReportTable, grid
 
 SIZES = 3
 HEAT_FROM = 4

@@ -11,7 +11,8 @@ from math import ceil
 
 from benchrunner.reporting.charts import SERIES, Chart, Lane, Lanes, Load, Loads, Span, packed, time_ticks
 from benchrunner.reporting.report import RunReport
-from benchrunner.reporting.report_tables import ReportTable, limit_text, marked
+from benchrunner.reporting.report_figures import limit_text, marked
+from benchrunner.reporting.report_tables import ReportTable
 from benchrunner.reporting.wording import count_text, duration_text
 from benchrunner.store.answers import KeyTraffic, LeaseRow
 from benchrunner.store.overlaps import peak

@@ -9,10 +9,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from benchrunner.records import Level
-from benchrunner.reporting.comparison import SAME_MODELS, ComparedRow, Comparison, Flip
+from benchrunner.reporting.comparison import SAME_MODELS, SIGNIFICANT, ComparedRow, Comparison, Flip
+from benchrunner.reporting.condition_names import condition_names, shared_words
 from benchrunner.reporting.summary import Cell
-from benchrunner.reporting.tables import Column, condition_names, sectioned_table, shared_words
-from benchrunner.reporting.wording import backend_mark, printable
+from benchrunner.reporting.tables import Column, sectioned_table
+from benchrunner.reporting.wording import backend_mark, counted, printable
 
 FLIPS = 20
 """Changed trials that are listed where nobody asks for more."""
@@ -33,20 +34,7 @@ def comparison_parts(
 
 def verdict_sentences(comparison: Comparison) -> list[str]:
     """Return what the comparison says, in plain words, the overall result first."""
-    overall = comparison.overall
-    sentences = _overall_sentences(overall)
-    several = len(comparison.rows) > 1
-    for kind, hit in (("drop", _dropped), ("gain", _gained)):
-        found = [row for row in comparison.rows if hit(row)]
-        if several and found:
-            listed = "; ".join(f"{_row_name(row, comparison)} {_points(row.difference)}" for row in found)
-            sentences.append(f"Significant {kind}{'s' if len(found) > 1 else ''} in {listed}.")
-    if several and not any(row.significant for row in comparison.rows):
-        sentences.append("No condition alone differs significantly.")
-    score = f"Mean score {overall.score_a:.3f} -> {overall.score_b:.3f}, {overall.score_difference:+.3f}"
-    if overall.score_low is not None and overall.score_high is not None:
-        score += f" (95 % interval {overall.score_low:+.3f} to {overall.score_high:+.3f})"
-    return [*sentences, score + "."]
+    return [*_overall_sentences(comparison), *_row_sentences(comparison), _score_sentence(comparison.overall)]
 
 
 def verdict_of(row: ComparedRow) -> str:
@@ -62,20 +50,51 @@ def _gained(row: ComparedRow) -> bool:
     return row.significant and not row.regression
 
 
-def _overall_sentences(row: ComparedRow) -> list[str]:
-    rates = f"{_count(row.pairs, 'pair')}: success {100 * row.rate_a:.1f} % in A, {100 * row.rate_b:.1f} % in B"
+def _overall_sentences(comparison: Comparison) -> list[str]:
+    row = comparison.overall
+    pairs = counted(row.pairs, "trial")
     if not row.a_only + row.b_only:
-        return [f"{rates}, not one trial changed sides.", "No difference."]
+        return [f"{_rate(row.rate_a)} of {pairs} succeeded in A and in B, and not one changed sides."]
     interval = ""
     if row.low is not None and row.high is not None:
         interval = f" (95 % interval {100 * row.low:+.1f} to {100 * row.high:+.1f})"
-    changed = f"{row.a_only} lost, {row.b_only} won, adjusted p {_p_text(row.p_adjusted)}"
-    said = [f"{rates}.", f"{_points(row.difference)}{interval}; {changed}."]
+    rates = f"{_rate(row.rate_a)} of {pairs} succeeded in A and {_rate(row.rate_b)} of their pairs in B"
+    said = [
+        f"{rates}: {_points(row.difference)}{interval}.",
+        f"{row.a_only} succeeded in A alone (lost), {row.b_only} in B alone (won).",
+    ]
+    adjusted = f", adjusted for {len(comparison.rows) + 1} comparisons" if len(comparison.rows) > 1 else ""
+    chance = f"p, how often chance alone makes so large a difference, is {_p_words(row.p_adjusted)}{adjusted}"
     if row.significant:
-        return [*said, f"A significant {verdict_of(row)}."]
+        return [*said, f"This is a significant {verdict_of(row)}: {chance}; the limit is {SIGNIFICANT}."]
+    said.append(f"This is no significant difference: {chance}; the limit is {SIGNIFICANT}.")
     if row.low is not None and row.low < 0:
-        return [*said, f"No significant difference; a drop of up to {-100 * row.low:.1f} points cannot be ruled out."]
-    return [*said, "No significant difference."]
+        said.append(f"Nor is it proof of none: a drop of up to {-100 * row.low:.1f} points cannot be ruled out.")
+    return said
+
+
+def _row_sentences(comparison: Comparison) -> list[str]:
+    """Return what the rows say one by one; () where there is one only, or nothing changed in any."""
+    rows = comparison.rows
+    if len(rows) == 1 or not any(row.a_only + row.b_only for row in rows):
+        return []
+    sentences = []
+    for went, hit in (("fell", _dropped), ("rose", _gained)):
+        found = [f"{_row_name(row, comparison)} ({_points(row.difference)})" for row in rows if hit(row)]
+        if found:
+            sentences.append(f"Row by row, success {went} significantly in {'; '.join(found)}.")
+    if sentences:
+        return sentences
+    least = _p_words(min(row.p_adjusted for row in rows))
+    return [f"Row by row, none of the {len(rows)} differences above is significant: the smallest p is {least}."]
+
+
+def _score_sentence(row: ComparedRow) -> str:
+    interval = ""
+    if row.score_low is not None and row.score_high is not None:
+        interval = f" (95 % interval {row.score_low:+.3f} to {row.score_high:+.3f})"
+    means = f"{row.score_a:.3f} in A and {row.score_b:.3f} in B"
+    return f"The mean score is {means}: {row.score_difference:+.3f}{interval}."
 
 
 def _header(comparison: Comparison) -> Text:
@@ -144,7 +163,7 @@ def _cells(row: ComparedRow, name: str) -> Sequence[object]:
 
 def _verdict(comparison: Comparison) -> Text:
     mark = f"{backend_mark(comparison.backend)} " if comparison.simulated else ""
-    return Text.assemble((f"{mark}Overall, ", "bold"), printable_lines(verdict_sentences(comparison)))
+    return Text.assemble((f"{mark}Overall: ", "bold"), printable_lines(verdict_sentences(comparison)))
 
 
 def _flips(comparison: Comparison, most: int, show_command: Callable[[str, str], str]) -> Text:
@@ -209,5 +228,9 @@ def _p_text(p_value: float) -> str:
     return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
 
 
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def _p_words(p_value: float) -> str:
+    return "below 0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
+
+
+def _rate(rate: float) -> str:
+    return f"{100 * rate:.1f} %"

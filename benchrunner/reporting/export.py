@@ -25,6 +25,7 @@ from benchrunner.store.answers import RunRow
 from benchrunner.store.queries import RunReader
 
 _LOOKED_AT = 1000  # bytes
+_NAMED_COLUMNS = 4  # of those a file lacks: enough to see what is wrong, and one line
 
 
 class ExportFormat(StrEnum):
@@ -130,7 +131,11 @@ def read_csv(path: Path) -> tuple[ResultRow, ...]:
     Raises UsageError, with the line and column, for a file that is none.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        form = _other_form(content)
+        if form:
+            raise UsageError(f"{path} is {form}; only CSV can be checked, as `benchrunner export -o x.csv` writes it")
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -142,17 +147,32 @@ def read_csv(path: Path) -> tuple[ResultRow, ...]:
         raise UsageError(f"{path} line {lines.line_num}: {error}") from error
 
 
+def _other_form(content: bytes) -> str:
+    if content.startswith(b"PAR1"):
+        return "Parquet"
+    return "JSON" if content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")) else ""
+
+
 def _rows(lines: CsvLines, path: Path) -> Iterator[ResultRow]:
     header = tuple(next(lines, ()))
-    missing = [name for name in COLUMNS if name not in header and name not in OWN_COLUMNS]
+    wanted = [name for name in COLUMNS if name not in OWN_COLUMNS]
+    missing = [name for name in wanted if name not in header]
     if missing:
-        raise UsageError(f"{path} is no results table: it lacks the columns {', '.join(missing)}")
+        raise UsageError(_lack(path, missing, len(wanted)))
     for line in lines:
         if not line:
             continue  # an empty line at the end
         if len(line) != len(header):
             raise UsageError(f"{path} line {lines.line_num}: {len(line)} values under {len(header)} columns")
         yield _row(dict(zip(header, line, strict=True)), f"{path} line {lines.line_num}")
+
+
+def _lack(path: Path, missing: Sequence[str], wanted: int) -> str:
+    if len(missing) == wanted:
+        return f"{path} is no results table: no line at its top names the columns (docs/results-table.md lists them)"
+    more = f" and {len(missing) - _NAMED_COLUMNS} more" if len(missing) > _NAMED_COLUMNS else ""
+    named = ", ".join(missing[:_NAMED_COLUMNS])
+    return f"{path} is no results table: it lacks {len(missing)} of {wanted} columns: {named}{more}"
 
 
 def _row(values: dict[str, str], where: str) -> ResultRow:

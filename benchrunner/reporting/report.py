@@ -10,10 +10,10 @@ from random import Random
 
 from benchrunner import __version__
 from benchrunner.records import KeyEvent, Level
+from benchrunner.reporting.condition_names import condition_names, shared_words
 from benchrunner.reporting.report_bound import StoredPlan, read_stored_plan
 from benchrunner.reporting.statistics import bootstrap_rate_interval, wilson_interval
 from benchrunner.reporting.summary import Cell, ConditionSummary, RunSummary, cell_of, summarise
-from benchrunner.reporting.tables import condition_names, shared_words
 from benchrunner.store.answers import CallCount, KeyTraffic, LeaseRow
 from benchrunner.store.queries import RunReader
 from benchrunner.suites.workflow.levels import legacy_level

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from benchrunner.records import RunStatus
 from benchrunner.reporting.report import ModelResult, Report, RunReport, best_and_worst
-from benchrunner.reporting.report_tables import bound_s, interval, percent, took_s
+from benchrunner.reporting.report_figures import bound_s, interval, percent, took_s
 from benchrunner.reporting.wording import duration_text
 
 NAMED = 2  # of models that share the first place

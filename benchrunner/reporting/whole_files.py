@@ -24,5 +24,7 @@ def write_whole(path: Path, content: bytes) -> None:
             temporary.replace(place)
         finally:
             temporary.unlink(missing_ok=True)
+    except FileNotFoundError as error:
+        raise UsageError(f"cannot write {path}: there is no directory {path.resolve().parent}") from error
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error

@@ -12,11 +12,11 @@ def backend_mark(backend: str) -> str:
 
 
 def duration_text(seconds: float | None) -> str:
-    """Return a duration to the precision people act on: `0.4 s`, `41 s`, `3 min 05 s`, `2 h 07 min`; None is `-`."""
+    """Return a duration to the precision people act on: `0.4 s`, `4 s`, `3 min 05 s`, `2 h 07 min`; None is `-`."""
     if seconds is None:
         return "-"
     if seconds < 9.95:
-        return f"{max(0.0, seconds):.1f} s"
+        return f"{max(0.0, seconds):.1f} s".replace(".0 ", " ")
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -49,6 +49,11 @@ def count_text(count: int) -> str:
     if count < 999_500:
         return f"{count / 1000:.0f}k"
     return f"{count / 1e6:.1f}M"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 row`, `1,200 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def printable(text: str) -> str:

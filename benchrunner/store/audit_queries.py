@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchrunner.records import SENT, Level, RunRecord, Task, Trial, TrialScore
-from benchrunner.store import rows
+from benchrunner.store import from_rows as rows
 from benchrunner.store.queries import RunReader
 from benchrunner.store.schema import CALL_ID_BITS
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from benchrunner.locks import is_locked
+
 
 class FileLock:
     """An exclusive lock on a file of its own, never on the database: closing a second handle on a database file
@@ -70,17 +72,7 @@ def is_driven(database: Path, run_id: str) -> bool:
     if holder and not psutil.pid_exists(holder):
         return False
     # A process of that number lives, or is between lock and write. Its number may be another's by now: ask the kernel.
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_locked(path)
 
 
 def run_lock_path(database: Path, run_id: str) -> Path:

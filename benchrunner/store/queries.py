@@ -5,15 +5,14 @@ from __future__ import annotations
 import difflib
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 from benchrunner.errors import StoreError
-from benchrunner.records import KeyEvent, Level, RunRecord, RunStatus, Shard, Task, Trial, TrialStatus
-from benchrunner.store import rows
+from benchrunner.records import KeyEvent, RunRecord, Shard, Task, Trial
 from benchrunner.store.answers import (
     CallCount,
     ConditionRow,
@@ -27,38 +26,20 @@ from benchrunner.store.answers import (
     Traffic,
     TrialRow,
 )
+from benchrunner.store.conditions import read_conditions
 from benchrunner.store.connection import connect_reader, store_errors
+from benchrunner.store.from_rows import (
+    ended_trial_from_row,
+    key_event_from_row,
+    result_from_row,
+    run_from_row,
+    shard_from_row,
+    task_from_row,
+    trial_from_row,
+)
 from benchrunner.store.overlaps import most_labels_at_once
-from benchrunner.store.ownership import is_driven
+from benchrunner.store.run_list import newest_unfinished_id, read_run, read_runs, resolve_run, some_of
 from benchrunner.store.traffic import read_makespan_s, read_traffic
-
-NEWEST = "newest"
-
-# Counted by run before the join: one pass over each index, not one per run and column.
-_RUNS = """
-SELECT runs.*, coalesce(t.planned, 0) AS planned, coalesce(t.scored, 0) AS scored, coalesce(t.invalid, 0) AS invalid,
-       coalesce(c.calls, 0) AS calls, coalesce(c.refused, 0) AS refused
-FROM runs
-LEFT JOIN (SELECT run_id, count(*) AS planned, sum(status = 'scored') AS scored, sum(status = 'invalid') AS invalid
-           FROM trials {where} GROUP BY run_id) AS t ON t.run_id = runs.id
-LEFT JOIN (SELECT run_id, count(*) AS calls, sum(outcome = 'rate_limited') AS refused
-           FROM calls {of_calls} GROUP BY run_id) AS c ON c.run_id = runs.id
-"""
-_NEWEST_FIRST = "ORDER BY runs.started_at DESC, runs.rowid DESC"
-
-# The view's rates cannot be added up, its counts can; means are weighted with what they are means of.
-_CONDITIONS = """
-SELECT model, prompt, difficulty, tool_success_rate, {task_type} AS task_type,
-       sum(planned) AS planned, sum(scored) AS scored, sum(invalid) AS invalid,
-       sum("full") AS "full", sum(partial) AS partial, sum(failure) AS failure,
-       1.0 * sum("full" + partial) / nullif(sum(scored), 0) AS success_rate,
-       (sum("full") + 0.5 * sum(partial)) / nullif(sum(scored), 0) AS weighted_success_score,
-       sum(final_score * scored) / nullif(sum(scored), 0) AS final_score,
-       sum(turns * scored) / nullif(sum(scored), 0) AS turns
-FROM phase_summary
-WHERE run_id = ?
-GROUP BY model, prompt, difficulty, tool_success_rate{group}
-"""
 
 _SCORED = """
 SELECT model, prompt, difficulty, tool_success_rate, task_id, level, workflow_score, phase2_score, error_class
@@ -111,8 +92,7 @@ class RunReader:
 
     def list_runs(self, limit: int = -1) -> tuple[RunRow, ...]:
         """Return the runs, newest first; at most `limit`, all when it is negative."""
-        found = self._all(f"{_RUNS.format(where='', of_calls='')} {_NEWEST_FIRST} LIMIT ?", limit)
-        return tuple(map(self._run_row, found))
+        return read_runs(self._all, self.path, limit)
 
     def find_run(self, reference: str | None = None, *, count_calls: bool = True) -> RunRow:
         """Return the run that `reference` names: its id, an unambiguous beginning of it, or the newest (None).
@@ -120,27 +100,23 @@ class RunReader:
         Raises StoreError, with the ids that come nearest, when it names none or several. `count_calls` False spares a
         pass over the calls for those who count them anyway: `calls` and `refused` read 0.
         """
-        run_id = self._resolve(reference)
-        where = "WHERE run_id = :run" if count_calls else "WHERE run_id = :run AND :none"
-        sql = f"{_RUNS.format(where='WHERE run_id = :run', of_calls=where)} WHERE runs.id = :run"
-        (row,) = self._all(sql, {"run": run_id, "none": False})
-        return self._run_row(row)
+        run_id = self.find_run_id(reference)
+        return read_run(self._all, self.path, run_id, count_calls=count_calls)
 
     def find_run_id(self, reference: str | None = None) -> str:
         """Return the id of the run that `reference` names, as `find_run` finds it, without counting anything."""
-        return self._resolve(reference)
+        return resolve_run(self._all, self.path, reference)
 
     def newest_unfinished(self) -> str | None:
         """Return the id of the newest run that is not complete, None when there is none: what `resume` goes on with."""
-        found = self._all(f"SELECT id FROM runs WHERE status <> 'complete' {_NEWEST_FIRST} LIMIT 1")
-        return found[0]["id"] if found else None
+        return newest_unfinished_id(self._all)
 
     def run_record(self, run_id: str) -> RunRecord:
         """Return the run as it was planned, its config included. Raises StoreError."""
         found = self._all("SELECT * FROM runs WHERE id = ?", run_id)
         if not found:
             raise StoreError(f"there is no run {run_id} in {self.path}")
-        return rows.run_from_row(found[0])
+        return run_from_row(found[0])
 
     def shards(self, run_id: str) -> tuple[Shard, ...]:
         """Return the run's shards in order, each with all its trials."""
@@ -148,54 +124,54 @@ class RunReader:
         for row in self._all("SELECT id, shard_id FROM trials WHERE run_id = ? ORDER BY rowid", run_id):
             members[row["shard_id"]].append(row["id"])
         found = self._all("SELECT * FROM shards WHERE run_id = ? ORDER BY position, rowid", run_id)
-        return tuple(rows.shard_from_row(row, tuple(members[row["id"]])) for row in found)
+        return tuple(shard_from_row(row, tuple(members[row["id"]])) for row in found)
 
     def tasks(self, run_id: str) -> tuple[Task, ...]:
         """Return the tasks of the run, in the order they were planned."""
-        return tuple(map(rows.task_from_row, self._all("SELECT * FROM tasks WHERE run_id = ? ORDER BY rowid", run_id)))
+        return tuple(map(task_from_row, self._all("SELECT * FROM tasks WHERE run_id = ? ORDER BY rowid", run_id)))
 
     def trials(self, run_id: str) -> tuple[Trial, ...]:
         """Return all trials of the run, in the order they were planned."""
         found = self._all("SELECT * FROM trials WHERE run_id = ? ORDER BY rowid", run_id)
-        return tuple(map(rows.trial_from_row, found))
+        return tuple(map(trial_from_row, found))
 
     def unfinished_trials(self, run_id: str) -> tuple[Trial, ...]:
         """Return the trials nobody has scored (pending, running or invalid), in the order they were planned."""
         found = self._all("SELECT * FROM trials WHERE run_id = ? AND status <> 'scored' ORDER BY rowid", run_id)
-        return tuple(map(rows.trial_from_row, found))
+        return tuple(map(trial_from_row, found))
 
     def ended_trials(self, run_id: str) -> Iterator[TrialRow]:
         """Yield the scored and invalid trials in the order they were planned, one by one: transcripts are long."""
         with self._errors():
             found = self._connection.execute(_ENDED_TRIALS, (run_id,))
-            yield from map(rows.ended_trial_from_row, found)
+            yield from map(ended_trial_from_row, found)
 
     def ended_trial(self, run_id: str, trial_id: str) -> TrialRow:
         """Return one scored or invalid trial of the run, by its id or the end of it. Raises StoreError."""
         found = self._all(_ENDED_TRIAL, {"run": run_id, "trial": trial_id})
         if found:
-            return rows.ended_trial_from_row(found[0])
+            return ended_trial_from_row(found[0])
         known = self._all("SELECT id, status FROM trials WHERE run_id = ? ORDER BY rowid", run_id)
         by_id = {row["id"].removeprefix(f"{run_id}/"): row["status"] for row in known}
         short = trial_id.removeprefix(f"{run_id}/")
         if short in by_id:
             raise StoreError(f"trial {short} of run {run_id} is {by_id[short]}; it has no result yet")
         near = difflib.get_close_matches(short, by_id, n=3, cutoff=0.0)
-        raise StoreError(f"run {run_id} has no trial {trial_id!r}; nearest: {_some(near)}")
+        raise StoreError(f"run {run_id} has no trial {trial_id!r}; nearest: {some_of(near)}")
 
     def results(self, run_id: str) -> Iterator[ResultRow]:
         """Yield how each trial of the run stands, in the order they were planned."""
         with self._errors():
             found = self._connection.execute(_RESULTS, (run_id,))
-            yield from map(_result_row, found)
+            yield from map(result_from_row, found)
 
     def condition_rows(self, run_id: str) -> tuple[ConditionRow, ...]:
         """Return one row per condition, in the order they were planned."""
-        return self._conditions(run_id, by_task_type=False)
+        return read_conditions(self._all, run_id, by_task_type=False)
 
     def task_type_rows(self, run_id: str) -> tuple[ConditionRow, ...]:
         """Return one row per condition and task type, in the order they were planned."""
-        return self._conditions(run_id, by_task_type=True)
+        return read_conditions(self._all, run_id, by_task_type=True)
 
     def call_counts(self, run_id: str) -> tuple[CallCount, ...]:
         """Return how many attempts ended how, per key and model."""
@@ -247,7 +223,7 @@ class RunReader:
     def key_events(self, run_id: str) -> tuple[KeyEvent, ...]:
         """Return what happened to keys and domains during the run, in order."""
         found = self._all("SELECT * FROM key_events WHERE run_id = ? ORDER BY id", run_id)
-        return tuple(map(rows.key_event_from_row, found))
+        return tuple(map(key_event_from_row, found))
 
     def losses(self, run_id: str) -> tuple[LossRow, ...]:
         """Return how many trials each infrastructure cause made invalid, per model, the worst first."""
@@ -273,59 +249,6 @@ class RunReader:
                 spans[key_id].append((start_s, start_s + latency_s, model))
         return {key_id: most_labels_at_once(spans[key_id]) for key_id in sorted(spans)}
 
-    def _conditions(self, run_id: str, *, by_task_type: bool) -> tuple[ConditionRow, ...]:
-        sql = _CONDITIONS.format(
-            task_type="task_type" if by_task_type else "''", group=", task_type" if by_task_type else ""
-        )
-        found = {_cell(row): ConditionRow(**dict(row)) for row in self._all(sql, run_id)}
-        task_type = "task_type" if by_task_type else "''"
-        order = self._all(
-            f"SELECT model, prompt, difficulty, tool_success_rate, {task_type} AS task_type FROM trials "
-            "WHERE run_id = ? GROUP BY 1, 2, 3, 4, 5 ORDER BY min(trials.rowid)",
-            run_id,
-        )
-        return tuple(found[_cell(row)] for row in order)
-
-    def _resolve(self, reference: str | None) -> str:
-        ids = [row["id"] for row in self._all(f"SELECT id FROM runs {_NEWEST_FIRST}")]
-        if not ids:
-            raise StoreError(f"{self.path} holds no runs yet; `benchrunner phase 5.2` makes one")
-        if reference in (None, "", NEWEST):
-            return str(ids[0])
-        assert reference is not None
-        if reference in ids:
-            return reference
-        meant = [run_id for run_id in ids if run_id.startswith(reference)]
-        if len(meant) == 1:
-            return str(meant[0])
-        if meant:
-            raise StoreError(f"{reference!r} begins {len(meant)} runs: {_some(meant)}; give more of it")
-        near = difflib.get_close_matches(reference, ids, n=3, cutoff=0.0)
-        raise StoreError(f"there is no run {reference!r} in {self.path}; nearest: {_some(near)}")
-
-    def _run_row(self, row: sqlite3.Row) -> RunRow:
-        status = RunStatus(row["status"])
-        return RunRow(
-            run_id=row["id"],
-            batch_id=row["batch_id"],
-            phase=row["phase"],
-            policy=row["policy"],
-            engine=row["engine"],
-            backend=row["backend"],
-            seed=row["seed"],
-            version=row["version"],
-            started_at=row["started_at"],
-            ended_at=row["ended_at"],
-            status=status,
-            planned=row["planned"],
-            scored=row["scored"],
-            invalid=row["invalid"],
-            calls=row["calls"],
-            refused=row["refused"],
-            forecast_s=row["forecast_s"],
-            killed=status is RunStatus.RUNNING and not is_driven(self.path, row["id"]),
-        )
-
     def _all(self, sql: str, *parameters: object) -> list[sqlite3.Row]:
         bound = parameters[0] if parameters and isinstance(parameters[0], dict) else parameters
         with self._errors():
@@ -335,28 +258,3 @@ class RunReader:
     def _errors(self) -> Iterator[None]:
         with store_errors(self.path, "read"):
             yield
-
-
-def _result_row(row: sqlite3.Row) -> ResultRow:
-    return ResultRow(
-        trial_id=row["id"],
-        model=row["model"],
-        prompt=row["prompt"],
-        difficulty=row["difficulty"],
-        tool_success_rate=row["tool_success_rate"],
-        task_id=row["task_id"],
-        task_type=row["task_type"],
-        instance=row["instance"],
-        status=TrialStatus(row["status"]),
-        level=None if row["level"] is None else Level(row["level"]),
-        final_score=row["final_score"],
-        error_class=row["error_class"] or "",
-    )
-
-
-def _cell(row: sqlite3.Row) -> tuple[object, ...]:
-    return (row["model"], row["prompt"], row["difficulty"], row["tool_success_rate"], row["task_type"])
-
-
-def _some(ids: Sequence[str], most: int = 5) -> str:
-    return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")

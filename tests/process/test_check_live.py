@@ -170,14 +170,29 @@ def test_an_address_where_nobody_listens_is_unreachable(workspace: Workspace, pi
     with socket.create_server(("127.0.0.1", 0)) as listener:
         dead = listener.getsockname()[1]
     for base_url, status, means in (
-        (f"http://127.0.0.1:{dead}/v1", "unreachable", "nothing listens there"),
-        ("http://no-such-host.invalid/v1", "unreachable", "its host name is not known here"),
-        (f"https://127.0.0.1:{picky.port}/v1", "no TLS", "no secure connection to lab"),
+        (
+            f"http://127.0.0.1:{dead}/v1",
+            "unreachable",
+            f"no connection to lab: 127.0.0.1:{dead} refused it, nothing listens there",
+        ),
+        (
+            "http://no-such-host.invalid/v1",
+            "unreachable",
+            "no connection to lab: the host name no-such-host.invalid is not known here",
+        ),
+        (
+            f"https://127.0.0.1:{picky.port}/v1",
+            "no TLS",
+            f"no secure connection to lab at 127.0.0.1:{picky.port} came about: what listens there does not speak TLS",
+        ),
     ):
         lab(workspace, base_url, {"a": "good-1"}, ["m1"])
         code, report = checked(workspace)
         assert (code, statuses(report)) == (1, {("a", "m1"): status}), report
-        assert means in report["checked"][0]["means"]
+        assert report["checked"][0]["means"] == means
+        # And people are told that and no line of the HTTP library
+        told = workspace.run("check", "--live").out
+        assert [word for word in ("Max retries", "ConnectionPool", "Errno", "_ssl.c") if word in told] == []
 
 
 def test_a_key_that_another_run_holds_is_not_called(workspace: Workspace, picky: Picky) -> None:

@@ -28,6 +28,7 @@ from benchrunner.records import (
     TrialStatus,
 )
 from benchrunner.store import rows
+from benchrunner.store.from_rows import key_event_from_row, trial_from_row
 from benchrunner.store.queries import RunReader
 from benchrunner.store.schema import M001_INITIAL
 from benchrunner.store.writer import RunWriter
@@ -232,7 +233,7 @@ def test_a_score_survives_its_row(tables: sqlite3.Connection, score: TrialScore,
     read = {field.name: row[field.name] for field in fields(score)}
     assert read == {field.name: getattr(score, field.name) for field in fields(score)}
     assert (row["status"], row["ended_at"]) == ("scored", ended_at)
-    assert rows.trial_from_row(row) == trial
+    assert trial_from_row(row) == trial
 
 
 @given(
@@ -248,4 +249,4 @@ def test_a_key_event_survives_its_row(tables: sqlite3.Connection, event: KeyEven
     # When it is written and read
     tables.execute(rows.INSERT_KEY_EVENT, rows.key_event_values(event))
     # Then it is as it was
-    assert rows.key_event_from_row(tables.execute("SELECT * FROM key_events").fetchone()) == event
+    assert key_event_from_row(tables.execute("SELECT * FROM key_events").fetchone()) == event

@@ -70,7 +70,7 @@ def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             'phase 5.2 has no model "qwen2.5-7b-instrukt"; did you mean "qwen2.5-7b-instruct"?',
         ),
         (["phase", "5.2", "--models", "Llama-3.3-70B-Instruct"], 'phase 5.2 has no model "Llama-3.3-70B-Instruct"'),
-        (["phase", "5.2", "--models", " , "], "no model was named"),
+        (["phase", "5.2", "--models", " , "], "--models names nothing; write names with commas between"),
         (["phase"], "Missing argument 'PHASE...'"),
         (["phase", "5.2", "--instanses", "1"], "--instances"),
         (["phase", "5.2", "--engine", "rey"], "Invalid value for '--engine': 'rey' is not"),
@@ -88,12 +88,14 @@ def test_an_unknown_word_is_named_with_the_nearest_valid_one(arguments: list[str
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
-        ("--instances", "0", "--instances must be at least 1, not 0"),
-        ("--instances", "-1", "--instances must be at least 1, not -1"),
-        ("--instances", "many", "'many' is not a valid integer"),
-        ("--stagger", "-0.5", "--stagger must be 0 or more seconds, not -0.5"),
-        ("--stagger", "inf", "--stagger must be 0 or more seconds, not inf"),
-        ("--stagger", "nan", "--stagger must be 0 or more seconds, not nan"),
+        ("--instances", "0", "'--instances': must be at least 1, not 0"),
+        ("--instances", "-1", "'--instances': must be at least 1, not -1"),
+        ("--instances", "many", "'--instances': 'many' is no whole number"),
+        ("--seed", "1.5", "'--seed': '1.5' is no whole number"),
+        ("--stagger", "-0.5", "'--stagger': '-0.5' is no duration; write 90 (seconds), 45s, 30m or 1h30m"),
+        ("--stagger", "inf", "'--stagger': 'inf' is no duration"),
+        ("--wait", "nan", "'--wait': 'nan' is no duration"),
+        ("--wait", "-1", "'--wait': '-1' is no duration"),
     ],
 )
 def test_a_number_out_of_range_is_refused(option: str, value: str, sentence: str, say: Say) -> None:
@@ -102,6 +104,68 @@ def test_a_number_out_of_range_is_refused(option: str, value: str, sentence: str
     assert (answer.code, answer.out) == (2, "")
     assert sentence in answer.err
     assert not Path("runs.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["runs", "--limit", "0"], "'--limit': must be at least 1, not 0"),
+        (["compare", "a", "b", "--resamples", "5"], "'--resamples': must be 100 to 1,000,000, not 5"),
+        (["simulate", "--port", "65536"], "'--port': must be 0 to 65,535, not 65536"),
+        (["tasks", "show", "t", "--rate", "nan"], "'--rate': 'nan' is no number"),
+        (["check", "--live", "--timeout", "0"], "'--timeout': must be more than 0 seconds, not 0"),
+        (["check", "--live", "--timeout", "nan"], "'--timeout': 'nan' is no duration"),
+        (["keys", "--watch", "--every", "100ms"], "'--every': '100ms' is no duration"),
+        (["keys", "--watch", "--every", "25h"], "'--every': must be 0.2 to 86400 seconds, not 25h"),
+        (["show", "r1", "r2"], "show takes one run, not 2 (r1, r2); compare takes two"),
+        (["audit", "r1", "r2"], "audit takes one run, not 2 (r1, r2)"),
+        (["resume", "r1", "r2"], "resume takes one run, not 2 (r1, r2)"),
+        (["runs", "--db", "."], "'--db': File '.' is a directory"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_is_told_with_what_can(arguments: list[str], sentence: str, say: Say) -> None:
+    """Every number and duration says its bounds, and a command that takes one run names those it got."""
+    answer = say(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert sentence in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        (["resume", ""], "resume"),
+        (["show", "--trial", ""], "--trial"),
+        (["phase", "5.2", "--policy", ""], "--policy"),
+        (["phase", "5.2", "--db="], "--db"),
+        (["tasks", "check", ""], "check"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_empty_word_is_not_taken_for_a_wish(arguments: list[str], where: str, say: Say) -> None:
+    """`resume "$RUN"` with RUN not set must not resume the newest run, nor `--policy ""` be the phase's own."""
+    answer = say(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"the word after {where} is empty; is a shell variable not set?" in answer.err
+
+
+def test_phase_resume_and_nightly_read_how_long_to_wait_alike() -> None:
+    """One parser, one way to write it, one sentence of help; what is not said differs and is told."""
+    # Given the three commands
+    context = click.Context(cli)
+    helps = {}
+    for name in ("phase", "resume", "nightly"):
+        command = cli.get_command(context, name)
+        assert command is not None
+        (wait,) = [one for one in command.params if one.name == "wait_s"]
+        # When each reads a plain number and a duration
+        read = [wait.type_cast_value(context, text) for text in ("5400", "90m")]
+        # Then both are seconds
+        assert read == [5400.0, 5400.0]
+        assert isinstance(wait, click.Option)
+        helps[name] = wait.help or ""
+    assert helps["phase"] == helps["resume"]
+    assert [name for name, told in helps.items() if "90 (seconds), 45s, 30m or 1h30m; 0: not at all" not in told] == []
 
 
 def test_all_phases_of_a_command_line_are_checked_before_the_first_runs(say: Say) -> None:
@@ -167,7 +231,7 @@ def test_init_overwrites_nothing_unasked(say: Say) -> None:
     Path("phases.toml").write_text("mine")
     refused = say("init")
     assert (refused.code, Path("phases.toml").read_text()) == (2, "mine")
-    assert "phases.toml stand in . already; --force overwrites" in refused.err
+    assert "phases.toml is there already; --force overwrites" in refused.err
     assert say("init", "--force").code == 0
     assert Path("phases.toml").read_text() == (ROOT / "phases.toml").read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from benchrunner.cli.live_check import CheckedCall, limits_text, live_parts, report_of
 from benchrunner.cli.live_verdicts import verdict_on
 from benchrunner.engine.live_check import Found, Probe, Unsent, calls_per_key, lanes_of, longest_s, plan_probes
-from benchrunner.records import CallResult, ChatReply, Key, ModelEntry, Outcome, Provider
+from benchrunner.records import CallResult, ChatReply, DomainUse, Key, ModelEntry, Outcome, Provider
 from benchrunner.reporting.console import console_for
 from benchrunner.reporting.tables import show
 from benchrunner.testing import make_result
@@ -97,6 +98,11 @@ def test_the_bound_is_that_of_the_longest_lane() -> None:
         (make_result(Outcome.TRANSIENT, provider_code="tls"), "no TLS", "http or https"),
         (make_result(Outcome.TRANSIENT, provider_code="dns"), "unreachable", "this machine's network"),
         (make_result(Outcome.TRANSIENT, provider_code="refused"), "unreachable", "base_url"),
+        (make_result(Outcome.TRANSIENT, provider_code="connect_timeout"), "unreachable", "firewall"),
+        (make_result(Outcome.TRANSIENT, provider_code="proxy"), "unreachable", "HTTPS_PROXY"),
+        (make_result(Outcome.TRANSIENT, provider_code="connection"), "unreachable", "[providers.lab]"),
+        (make_result(Outcome.BAD_REQUEST, provider_code="invalid_url"), "no address", "https://HOST/v1"),
+        (make_result(Outcome.AUTH, provider_code="unsendable_secret"), "bad key", "LAB_KEY_0 in keys.env: no blanks"),
         (make_result(Outcome.TRANSIENT, provider_code="read_timeout"), "no answer", "--timeout"),
         (make_result(Outcome.TRANSIENT, provider_code="reset"), "broken off", "check again"),
         (make_result(Outcome.TRANSIENT, provider_code="html", http_status=200), "no API", "/chat/completions"),
@@ -111,6 +117,109 @@ def test_each_end_of_a_call_has_a_name_and_a_next_step(result: CallResult, statu
     assert word in verdict.todo
     assert verdict.fine == (result.outcome in (Outcome.OK, Outcome.TRUNCATED, Outcome.EMPTY))
     assert verdict.fine or (verdict.means != "" and verdict.todo != "")
+
+
+RAW = "HTTPSConnectionPool(host='lab.example', port=443): Max retries exceeded with url: /v1 (Caused by "
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "means"),
+    [
+        (
+            "refused",
+            f"{RAW}NewConnectionError('Failed to establish a new connection: [Errno 111] Connection refused'))",
+            "no connection to lab: lab.example refused it, nothing listens there",
+        ),
+        (
+            "dns",
+            f"{RAW}NameResolutionError(\"Failed to resolve 'lab.example' ([Errno -2] Name or service not known)\"))",
+            "no connection to lab: the host name lab.example is not known here",
+        ),
+        (
+            "connect_timeout",
+            f"{RAW}ConnectTimeoutError('Connection to lab.example timed out. (connect timeout=4.0)'))",
+            "no connection to lab: lab.example did not take it within 1 s",
+        ),
+        (
+            "connection",
+            f"{RAW}NewConnectionError('Failed to establish a new connection: [Errno 101] Network is unreachable'))",
+            "no connection to lab: network is unreachable",
+        ),
+        ("connection", "connection: ", "no connection to lab: the network gave none"),
+        (
+            "tls",
+            f"{RAW}SSLError(SSLError(1, '[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)')))",
+            "no secure connection to lab at lab.example came about: what listens there does not speak TLS",
+        ),
+        ("tls", f"{RAW}SSLEOFError(8, 'EOF occurred'))", "no secure connection to lab at lab.example came about"),
+        (
+            "disconnected",
+            "RemoteDisconnected('Remote end closed connection without response')",
+            "lab, or something before it, closed the connection without an answer",
+        ),
+    ],
+)
+def test_what_the_http_library_says_is_put_in_one_plain_sentence(
+    code: str, detail: str, means: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own words stay in --json; people are told what happened, where, and what to do."""
+    # Given a call that got no response
+    result = make_result(Outcome.TRANSIENT, provider_code=code, detail=detail, http_status=None, latency_s=1.0)
+    report = report_of([found(result)], VARIABLES, "")
+    # When it is shown
+    show(console_for(sys.stdout, width=200), live_parts(report))
+    # Then
+    told = capsys.readouterr().out
+    assert report.checked[0].means == means
+    assert f"  means: {means}\n" in told
+    assert "said:" not in told
+    assert report.checked[0].said == detail
+
+
+def test_why_a_certificate_is_not_trusted_is_told() -> None:
+    """OpenSSL's reason, without what stands around it."""
+    detail = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"
+    result = make_result(Outcome.BAD_REQUEST, provider_code="tls_certificate", detail=detail, http_status=None)
+    means = "the certificate of lab is not trusted on this machine: self-signed certificate"
+    assert verdict_on(found(result), VARIABLES, "").means == means
+
+
+def test_the_providers_own_words_are_shown_and_a_user_name_in_its_address_is_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What a response says helps; what stands before the @ may be a secret."""
+    # Given a refusal with words, and an address with a password that nobody listens at
+    refusal = make_result(Outcome.BAD_REQUEST, http_status=422, detail="HTTP 422: temperature is fixed")
+    gone = make_result(Outcome.TRANSIENT, provider_code="refused", detail="refused", http_status=None)
+    there = replace(LAB, base_url="https://user:pass@lab.example:8443/v1")
+    # When both are shown
+    ends = [found(refusal), replace(found(gone), probe=replace(found(None).probe, provider=there))]
+    show(console_for(sys.stdout, width=200), live_parts(report_of(ends, VARIABLES, "")))
+    # Then
+    told = capsys.readouterr().out
+    assert "  said:  HTTP 422: temperature is fixed\n" in told
+    assert "no connection to lab: lab.example:8443 refused it" in told
+    assert "pass" not in told
+
+
+@pytest.mark.parametrize(
+    ("paused_for_s", "waiting", "why"),
+    [
+        (3725.0, 4, "key0 is paused for 1 h 02 min more"),
+        (2.0, 0, "key0 is paused for 2 s more"),
+        (0.0, 1, "1 call before it in line for key0"),
+        (0.0, 0, "other calls of this machine fill its windows"),
+    ],
+)
+def test_why_there_was_no_room_is_told(paused_for_s: float, waiting: int, why: str) -> None:
+    """A pause before a queue, in the words every duration is put in."""
+    use = DomainUse(
+        name="lab/key0", label="key0", provider="lab", windows=(), waiting=waiting, paused_for_s=paused_for_s,
+        margin_s=0.0, granted=0,
+    )  # fmt: skip
+    end = replace(found(None, unsent=Unsent.NO_ROOM), uses=(use,))
+    means = f"nothing was sent: within --timeout its limits allowed no call ({why})"
+    assert verdict_on(end, VARIABLES, "").means == means
 
 
 @pytest.mark.parametrize(
@@ -158,8 +267,6 @@ def test_limit_headers_are_told_in_few_words() -> None:
 def test_a_remark_is_made_once_for_all_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
     """Fifteen calls with one bad key are one remark, not five."""
     # Given a bad key with two models beside a good one
-    import sys
-
     bad = [replace(found(REFUSED), probe=replace(found(None).probe, deployment=name)) for name in ("m1", "m2")]
     report = report_of([*bad, found(make_result(), key_id="key1")], VARIABLES, "in keys.env")
     # When it is shown

@@ -6,11 +6,13 @@ import csv
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from benchrunner.cli.main import cli
 from benchrunner.errors import UsageError
+from benchrunner.reporting.results_table import COLUMNS
 from benchrunner.store.writer import RunWriter
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
@@ -39,7 +41,7 @@ def test_the_table_goes_to_stdout_and_every_remark_to_stderr(here: Path) -> None
     assert len(list(csv.reader(result.stdout.splitlines()))) == 1 + 4
     assert "SIMULATED" in result.stderr
     assert "SIMULATED" not in result.stdout
-    assert "1 trials have not ended" in result.stderr
+    assert "1 trial has not ended and is in no row" in result.stderr
 
 
 def test_the_output_names_its_format_and_a_directory_gets_a_telling_name(here: Path) -> None:
@@ -69,10 +71,41 @@ def test_check_takes_nothing_beside_its_file(here: Path) -> None:
     assert isinstance(result.exception, UsageError)
 
 
+NO_HEADER = "f is no results table: no line at its top names the columns (docs/results-table.md lists them)"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{\n  "metadata": {}}', "f is JSON; only CSV can be checked, as `benchrunner export -o x.csv` writes it"),
+        ("PAR1\x15", "f is Parquet; only CSV can be checked, as `benchrunner export -o x.csv` writes it"),
+        ("", NO_HEADER),
+        ("a,b\n1,2\n", NO_HEADER),
+        (
+            ",".join(COLUMNS[:44]),
+            f"f is no results table: it lacks 6 of 50 columns: {', '.join(COLUMNS[44:48])} and 2 more",
+        ),
+    ],
+    ids=["json", "parquet", "empty", "other", "cut"],
+)
+def test_a_file_that_is_no_table_is_refused_in_one_line(content: str, said: str, here: Path) -> None:
+    """What it is, or what it lacks; never a list of fifty columns."""
+    (here / "f").write_text(content)
+    result = export("--check", "f")
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception) == said
+
+
+def test_a_directory_that_is_not_there_is_named(here: Path) -> None:
+    """It is the directory that is missing, not the file that was to be made."""
+    result = export("-o", "nowhere/t.csv")
+    assert str(result.exception) == f"cannot write nowhere/t.csv: there is no directory {here.resolve() / 'nowhere'}"
+
+
 def test_a_dash_is_stdout_and_no_name_is_refused(here: Path) -> None:
     """What scripts say; an unset variable behind -o must not put a file somewhere."""
     assert export("-o", "-").stdout == export().stdout
     result = export("-o", "")
-    assert isinstance(result.exception, UsageError)
-    assert "names no file" in str(result.exception)
+    assert isinstance(result.exception, click.UsageError)
+    assert "the word after -o is empty" in str(result.exception)
     assert sorted(path.name for path in here.iterdir() if not path.name.startswith("runs.db")) == []

@@ -125,6 +125,20 @@ def test_a_phase_that_cannot_be_run_costs_the_night_that_phase_only(
     assert night.reason == "5.1 failed: the embedded provider did not start"
 
 
+def test_a_night_that_may_not_wait_says_so(plan: NightPlan, runs: Runs, shift: Shift) -> None:
+    """No wait is told as none, not as a wait of no time that ran out."""
+    # Given another night under way
+    path = night_lock_path(plan.config.run.db)
+    other = FileLock.take(path, wait=False)
+    assert other is not None
+    # When this one begins, with a wait of 0
+    report = shift()
+    other.release()
+    # Then
+    assert (report.status, report.exit_code) == (NightStatus.SKIPPED, 75)
+    assert report.trouble.endswith(" was under way, and --wait is 0")
+
+
 @pytest.mark.parametrize(
     ("end", "told", "code"),
     [

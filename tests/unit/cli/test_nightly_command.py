@@ -11,9 +11,8 @@ import click
 import pytest
 
 import benchrunner.cli.nightly_runs
-from benchrunner.cli.durations import seconds_of
+from benchrunner.cli.durations import Duration
 from benchrunner.cli.main import main
-from benchrunner.cli.nightly_command import command
 from benchrunner.cli.nightly_plan import plan_night
 from benchrunner.cli.running import Wishes
 
@@ -60,7 +59,7 @@ def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (("5.1", "5.2", "5.1"), "phase 5.1 is asked for twice; a night runs each phase once"),
         (("5.2", "--models", "gpt-7"), 'phase 5.2 has no model "gpt-7"'),
         (("5.2", "--policy", "poll"), "no policy 'poll'; did you mean pool?"),
-        (("--deadline", "6 hours"), "'6 hours' is no duration; write 90, 45s, 30m, 6h or 1h30m"),
+        (("--deadline", "6 hours"), "'6 hours' is no duration; write 90 (seconds), 45s, 30m or 1h30m"),
         (("--wait", "-3"), "no duration"),
         (("5.2", "--live"), "IDEALLAB_KEY_0"),
         (("--config", "elsewhere.toml"), "elsewhere.toml: there is no such file"),
@@ -95,15 +94,25 @@ def test_a_night_is_as_the_file_says_unless_told_otherwise(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90.0), ("0", 0.0), ("1.5", 1.5), ("45s", 45.0), ("30m", 1800.0), ("6h", 21600.0), ("1h30m", 5400.0)],
+    [
+        ("90", 90.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("45s", 45.0),
+        ("30m", 1800.0),
+        ("90M", 5400.0),
+        ("6h", 21600.0),
+        ("1h30m", 5400.0),
+    ],
 )
 def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
     """A number alone is seconds; units stand once each, the largest first."""
-    assert seconds_of(click.Context(command), command.params[0], text) == seconds
+    assert Duration().convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "h", "6d", "30m1h", "1h1h", "1e3", "-5", "6h x", "nan", "inf", "5 m"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(click.BadParameter, match="is no duration"):
-        seconds_of(click.Context(command), command.params[0], text)
+        Duration().convert(text, None, None)

@@ -15,6 +15,7 @@ from benchrunner.reporting.console import console_for
 from benchrunner.reporting.tables import show
 from benchrunner.store.queries import RunReader
 
+ROOT = Path(__file__).parents[3]
 Results = dict[tuple[str, str], str]
 
 
@@ -35,12 +36,17 @@ def text_of(comparison: Comparison, *, flips: int = 20, width: int = 80) -> str:
 def test_a_drop_is_said_in_words_with_its_interval_and_its_p_value(tmp_path: Path) -> None:
     """Somebody who reads nothing else knows what happened."""
     found = compared(tmp_path, {("m", "optimal"): "F" * 100}, {("m", "optimal"): "F" * 90 + "x" * 10})
-    assert verdict_sentences(found) == [
-        "100 pairs: success 100.0 % in A, 90.0 % in B.",
-        "-10.0 points (95 % interval -16.0 to -5.0); 10 lost, 0 won, adjusted p 0.0020.",
-        "A significant drop.",
-        "Mean score 0.900 -> 0.820, -0.080 (95 % interval -0.144 to -0.040).",
+    told = verdict_sentences(found)
+    assert told == [
+        "100.0 % of 100 trials succeeded in A and 90.0 % of their pairs in B: "
+        "-10.0 points (95 % interval -16.0 to -5.0).",
+        "10 succeeded in A alone (lost), 0 in B alone (won).",
+        "This is a significant drop: p, how often chance alone makes so large a difference, is 0.0020; "
+        "the limit is 0.05.",
+        "The mean score is 0.900 in A and 0.820 in B: -0.080 (95 % interval -0.144 to -0.040).",
     ]
+    # And the page shows just that
+    assert "Overall: " + "\n".join(told) + "\n" in (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
 
 
 def test_no_finding_says_what_it_does_not_rule_out(tmp_path: Path) -> None:
@@ -48,18 +54,27 @@ def test_no_finding_says_what_it_does_not_rule_out(tmp_path: Path) -> None:
     found = compared(tmp_path, {("m", "optimal"): "FFFFFFFFFx"}, {("m", "optimal"): "FFFFFFFFxF"})
     low = found.overall.low or 0.0
     assert low < -0.2
-    assert verdict_sentences(found)[2] == (
-        f"No significant difference; a drop of up to {-100 * low:.1f} points cannot be ruled out."
-    )
+    assert verdict_sentences(found)[2:4] == [
+        "This is no significant difference: p, how often chance alone makes so large a difference, is 1.0000; "
+        "the limit is 0.05.",
+        f"Nor is it proof of none: a drop of up to {-100 * low:.1f} points cannot be ruled out.",
+    ]
 
 
 def test_runs_without_one_changed_trial_say_so(tmp_path: Path) -> None:
     """A dry interval of zero width would promise more than was seen."""
     found = compared(tmp_path, {("m", "optimal"): "FFx"}, {("m", "optimal"): "FFx"})
-    assert verdict_sentences(found)[:2] == [
-        "3 pairs: success 66.7 % in A, 66.7 % in B, not one trial changed sides.",
-        "No difference.",
-    ]
+    assert verdict_sentences(found)[0] == "66.7 % of 3 trials succeeded in A and in B, and not one changed sides."
+    assert [said for said in verdict_sentences(found) if "significant" in said] == []
+
+
+def test_rows_without_a_finding_are_told_with_the_p_that_comes_nearest(tmp_path: Path) -> None:
+    """And that p is adjusted, for all rows and the overall one."""
+    a = {("m", "optimal"): "FFFFFx", ("m", "cot"): "FFFF"}
+    b = {("m", "optimal"): "FFFFxF", ("m", "cot"): "FFFF"}
+    sentences = verdict_sentences(compared(tmp_path, a, b))
+    assert "Row by row, none of the 2 differences above is significant: the smallest p is 1.0000." in sentences
+    assert "is 1.0000, adjusted for 3 comparisons; the limit is 0.05." in sentences[2]
 
 
 def test_conditions_that_dropped_or_gained_are_named(tmp_path: Path) -> None:
@@ -68,8 +83,8 @@ def test_conditions_that_dropped_or_gained_are_named(tmp_path: Path) -> None:
     before = dict(zip(names, ("F" * 40, "x" * 20 + "F" * 20, "F" * 40), strict=True))
     after = dict(zip(names, ("F" * 25 + "x" * 15, "F" * 40, "F" * 40), strict=True))
     sentences = verdict_sentences(compared(tmp_path, before, after))
-    assert "Significant drop in m-big, optimal -37.5 points." in sentences
-    assert "Significant gain in m-big, cot +50.0 points." in sentences
+    assert "Row by row, success fell significantly in m-big, optimal (-37.5 points)." in sentences
+    assert "Row by row, success rose significantly in m-big, cot (+50.0 points)." in sentences
 
 
 @pytest.mark.parametrize("models", [("Llama-3.3-70B-Instruct", "qwen2.5-72b-instruct"), ("m",)])

@@ -10,7 +10,8 @@ from rich.console import Console
 from test_tables import SUMMARY
 
 from benchrunner.records import RunStatus
-from benchrunner.reporting.tables import show, summary_parts
+from benchrunner.reporting.summary_tables import summary_parts
+from benchrunner.reporting.tables import show
 
 
 @pytest.mark.parametrize(

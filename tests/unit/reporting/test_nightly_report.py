@@ -140,7 +140,7 @@ def test_a_simulated_night_is_marked() -> None:
 
 def test_a_skipped_night_says_why() -> None:
     """Nothing was run, and the reason is the whole message."""
-    why = "nothing was run: another night (process 4711) was under way, and --wait 30 min 00 s ran out"
+    why = "nothing was run: another night (process 4711) was under way, and it did not end within 30 min 00 s (--wait)"
     text = summary_text(reported([], status=NightStatus.SKIPPED, exit_code=75, trouble=why))
     assert text.splitlines()[0].endswith("SKIPPED, exit 75")
     assert "process 4711" in text

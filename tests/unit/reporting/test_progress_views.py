@@ -423,8 +423,11 @@ def test_plain_progress_of_nothing_says_nothing(clock: HandClock) -> None:
     ("seconds", "text"),
     [
         (None, "-"),
-        (-1.0, "0.0 s"),
-        (0.04, "0.0 s"),
+        (-1.0, "0 s"),
+        (0.04, "0 s"),
+        (0.36, "0.4 s"),
+        (4.0, "4 s"),
+        (4.04, "4 s"),
         (9.94, "9.9 s"),
         (9.96, "10 s"),
         (59.4, "59 s"),

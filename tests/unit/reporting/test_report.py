@@ -121,7 +121,7 @@ def test_the_paragraph_says_what_came_of_the_run(tmp_path: Path) -> None:
         "Most successful: m-7b with 100\u00a0% (95\u00a0% interval 51–100); "
         "least: m-3b with 75\u00a0% (95\u00a0% interval 30–95). "
         "The providers got 8 requests, 1 refused (12.5\u00a0%). "
-        "From the first request to the last reply it took 4.0 s, 60\u00a0% less than forecast (10 s)."
+        "From the first request to the last reply it took 4 s, 60\u00a0% less than forecast (10 s)."
     )
 
 

@@ -138,7 +138,7 @@ def test_errors_faults_and_forecast_are_charted_with_their_counts(tmp_path: Path
     assert isinstance(errors.body, HeatMap)
     assert errors.body.rows[0][1][0].text == "1"
     assert faults.says == "Of 8 attempts these did not end well: rate_limited 1."
-    assert forecast.says.endswith("9.1 Sample forecast 10 s, took 4.0 s.")
+    assert forecast.says.endswith("9.1 Sample forecast 10 s, took 4 s.")
 
 
 def test_a_gantt_chart_lays_leases_where_they_were(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_markdown_has_the_pages_words_and_tables(tmp_path: Path) -> None:
     assert lines[3].startswith("> **SIMULATED.** These are results of")
     assert "| m-3b | **100 % \\[51–100\\]** | **100 % \\[51–100\\]** |" in lines
     assert "| m-7b | api\\_timeout | 1 |" in lines
-    assert "| 9.1 Sample | complete | 1.1 s | 10 s | 4.0 s | -60 % |" in lines
+    assert "| 9.1 Sample | complete | 1.1 s | 10 s | 4 s | -60 % |" in lines
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("| ")]
     assert len(tables) >= 10
     widths = [{line.replace("\\|", "").count("|") for line in table} for table in tables]

@@ -9,7 +9,8 @@ import pytest
 
 from benchrunner.records import RunStatus
 from benchrunner.reporting.console import SteadyConsole
-from benchrunner.reporting.tables import runs_table, show
+from benchrunner.reporting.runs_table import runs_table
+from benchrunner.reporting.tables import show
 from benchrunner.store.answers import RunRow
 
 RUN = RunRow(

@@ -9,8 +9,10 @@ import pytest
 
 from benchrunner.records import RunStatus
 from benchrunner.reporting.console import console_for
+from benchrunner.reporting.runs_table import runs_table
 from benchrunner.reporting.summary import ConditionSummary, RunSummary
-from benchrunner.reporting.tables import Column, runs_table, show, summary_parts, table, to_json
+from benchrunner.reporting.summary_tables import summary_parts
+from benchrunner.reporting.tables import Column, show, table, to_json
 from benchrunner.store.answers import KeyRow, LossRow, RunRow
 
 RUN = RunRow(
