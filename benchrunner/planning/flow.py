@@ -77,12 +77,35 @@ class _WorkerFlow:
     progress_s: float = 0.0  # work done by each of its trials since the first began
     # progress at which a trial ends, a number, its shard: perhaps the one before
     ends: list[tuple[float, int, _ShardFlow]] = field(default_factory=list)
+    asked_per_s: float = 0.0  # calls its trials ask for while nothing holds them back
+    asked_tokens_per_s: float = 0.0
     speed: float = 1.0  # work done per second
     flow_per_s: float = 0.0
     held_back: bool = False
     calls: float = 0.0
     metered_calls: float = 0.0  # of these, and until when, the load over time knows
     metered_s: float = 0.0
+
+    @property
+    def tokens_per_call(self) -> float:
+        """Return the tokens of its calls, in the mean over the trials it runs."""
+        return self.asked_tokens_per_s / self.asked_per_s if self.ends else self.of.tokens_per_call
+
+    def begin(self, one: _ShardFlow, work_s: float, number: int) -> None:
+        """Take a trial of the shard."""
+        heappush(self.ends, (self.progress_s + work_s, number, one))
+        one.running += 1
+        self.asked_per_s += 1.0 / one.call_s
+        self.asked_tokens_per_s += one.tokens_per_call / one.call_s
+
+    def end(self) -> None:
+        """Be done with the trial that is done first."""
+        _, _, one = heappop(self.ends)
+        one.running -= 1
+        # To exactly nothing with the last: what is left of sums of fractions would be a flow of no trials.
+        self.asked_per_s = self.asked_per_s - 1.0 / one.call_s if self.ends else 0.0
+        left = self.asked_tokens_per_s - one.tokens_per_call / one.call_s
+        self.asked_tokens_per_s = left if self.ends else 0.0
 
 
 def play_flow(world: World) -> Forecast:
@@ -265,9 +288,7 @@ class _Flow:
             while len(worker.ends) < room and len(pending) > (idle_beside if worker.ends else 0):
                 shape = pending.pop()
                 self._number += 1
-                work_s = shape.busy_s + shape.calls * CALL_OVERHEAD_S
-                heappush(worker.ends, (worker.progress_s + work_s, self._number, one))
-                one.running += 1
+                worker.begin(one, shape.busy_s + shape.calls * CALL_OVERHEAD_S, self._number)
 
     def _room(self, one: _ShardFlow, worker: _WorkerFlow, others_wait: bool) -> int:
         limit = one.shard.workers
@@ -294,7 +315,7 @@ class _Flow:
             if not worker.ends or worker.ready_s > now_s:
                 worker.flow_per_s = 0.0
                 continue
-            asked = len(worker.ends) / worker.of.call_s
+            asked = worker.asked_per_s
             worker.flow_per_s = (
                 asked if managed else _let_through(asked, worker.of.shard.pace_qps, len(worker.ends))
             )
@@ -304,7 +325,7 @@ class _Flow:
                     _share_out(lane, now_s)
         for worker in self._workers:
             if worker.ends:
-                worker.speed = worker.flow_per_s * worker.of.call_s / len(worker.ends)
+                worker.speed = worker.flow_per_s / worker.asked_per_s
                 worker.held_back = worker.speed < HELD_BACK_SPEED
 
     def _next_instant(self) -> float:
@@ -329,7 +350,7 @@ class _Flow:
         for lane in self._stepped:
             calls = sum(worker.flow_per_s for worker in lane.workers) * span_s
             if calls:
-                tokens = sum(worker.flow_per_s * worker.of.tokens_per_call for worker in lane.workers) * span_s
+                tokens = sum(worker.flow_per_s * worker.tokens_per_call for worker in lane.workers) * span_s
                 lane.domain.pass_through(now_s, to_s, calls, tokens)
         every_s = self._meter.bucket_s / 4
         for worker in self._workers:
@@ -346,7 +367,7 @@ class _Flow:
         if calls:
             self._meter.add(worker.key.key_id, max(0.0, from_s - self._first_s), max(0.0, to_s - self._first_s), calls)
             for lane in worker.lanes:
-                lane.usage.add(from_s, to_s, calls, calls * worker.of.tokens_per_call)
+                lane.usage.add(from_s, to_s, calls, calls * worker.tokens_per_call)
         worker.metered_calls, worker.metered_s = worker.calls, to_s
 
     def _end_trials(self) -> None:
@@ -354,8 +375,7 @@ class _Flow:
         for worker in self._workers:
             before = len(worker.ends)
             while worker.ends and worker.ends[0][0] <= worker.progress_s + 1e-9:
-                _, _, one = heappop(worker.ends)
-                one.running -= 1
+                worker.end()
                 self._left -= 1
             if len(worker.ends) < before:
                 self._end_s = self._now_s
@@ -419,7 +439,7 @@ def _share_out(lane: _Lane, now_s: float) -> None:
     flow = sum(worker.flow_per_s for worker in workers)
     if flow <= 0.0:
         return
-    tokens_per_call = sum(worker.flow_per_s * worker.of.tokens_per_call for worker in workers) / flow
+    tokens_per_call = sum(worker.flow_per_s * worker.tokens_per_call for worker in workers) / flow
     allowed = lane.domain.allowed_per_s(now_s, tokens_per_call)
     dialogues = sum(len(worker.ends) for worker in workers)
     share = _let_through(flow, allowed, dialogues) / flow

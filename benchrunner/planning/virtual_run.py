@@ -135,7 +135,7 @@ class _Run:
         self._usages: dict[tuple[str, str], Usage] = {}
         self._logs: dict[tuple[str, str], tuple[_StrictLog, ...]] = {}
         self._meter = LoadMeter([key.key_id for key in world.keys])
-        self._leases: list[LeaseForecast] = []
+        self._leases: list[tuple[Shard, str, float, float]] = []  # key, granted and released
         self._first_s: float | None = None
         self._last_reply_s = 0.0
         self._refused = 0
@@ -161,6 +161,17 @@ class _Run:
                 tick_s = due_s + self._tick_s
         self._windows.close()
         first_s = self._first_s or 0.0
+        leases = [
+            LeaseForecast(
+                shard_id=shard.shard_id,
+                model=shard.model,
+                label=shard.label,
+                key_id=key_id,
+                start_s=round(start_s - first_s, 3),
+                end_s=round(end_s - first_s, 3),
+            )
+            for shard, key_id, start_s, end_s in self._leases
+        ]
         return finish(
             self._world,
             played="call",
@@ -169,7 +180,7 @@ class _Run:
             refused=self._refused,
             usages=self._usages,
             meter=self._meter,
-            leases=sorted(self._leases, key=lambda lease: (lease.start_s, lease.shard_id)),
+            leases=sorted(leases, key=lambda lease: (lease.start_s, lease.shard_id)),
         )
 
     # --- orders -----------------------------------------------------------------------------------------------------
@@ -194,16 +205,7 @@ class _Run:
                     heappush(self._gone, (now_s + EXIT_S, order.worker_id))
 
     def _note_lease(self, worker: _Worker, now_s: float) -> None:
-        self._leases.append(
-            LeaseForecast(
-                shard_id=worker.shard.shard_id,
-                model=worker.shard.model,
-                label=worker.shard.label,
-                key_id=worker.key_id,
-                start_s=round(worker.granted_s - (self._first_s or 0.0), 3),
-                end_s=round(now_s - (self._first_s or 0.0), 3),
-            )
-        )
+        self._leases.append((worker.shard, worker.key_id, worker.granted_s, now_s))
 
     def _start(self, order: Start, now_s: float) -> None:
         shard, key = self._shards[order.shard_id], self._keys[order.key_id]

@@ -60,7 +60,7 @@ def both(world: World) -> tuple[Forecast, Forecast]:
     return played(world), play_flow(world)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds())
 def test_every_call_is_played_and_no_run_ends_before_its_longest_trial(world: World) -> None:
     """Whatever the grid, the limits and the policy: all calls go out, each shard is served, time suffices."""
@@ -73,7 +73,7 @@ def test_every_call_is_played_and_no_run_ends_before_its_longest_trial(world: Wo
         assert all(lease.start_s <= lease.end_s for lease in found.leases)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds(policies=("serial", "batched", "pool")))
 def test_no_key_serves_more_models_at_once_than_it_has_slots(world: World) -> None:
     """Leases never exceed slots, in either way of playing."""
