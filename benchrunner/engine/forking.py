@@ -16,7 +16,14 @@ import multiprocess
 
 from benchrunner.errors import StateError
 
-PRELOAD = ("benchrunner.engine.worker", "benchrunner.engine.worker_entry", "benchrunner.registry.host")
+PRELOAD = (
+    "benchrunner.engine.worker",
+    "benchrunner.engine.worker_entry",
+    "benchrunner.registry.host",
+    "benchrunner.suites.jsonl",
+    "benchrunner.suites.workflow",
+)
+"""What the server imports before it forks. Both suites: it is started before the config says which one asks."""
 
 
 @contextlib.contextmanager
@@ -33,15 +40,12 @@ def deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def named_context(*preload: str) -> Any:
-    """Return the multiprocess context of a run; its server is starting, its imports under way, when this returns.
-
-    `preload`: modules that the run's workers need besides.
-    """
+def named_context() -> Any:
+    """Return the multiprocess context of a run; its server is starting, its imports under way, when this returns."""
     if "forkserver" not in multiprocess.get_all_start_methods():
         return multiprocess.get_context("spawn")
     context = multiprocess.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOAD, *preload])
+    context.set_forkserver_preload(list(PRELOAD))
     from multiprocess import forkserver, resource_tracker
 
     # First and outside: starting the tracker unblocks both signals, and the server would begin with them open.

@@ -47,7 +47,7 @@ from benchrunner.registry.service import KeyRow
 from benchrunner.registry.shared_windows import SharedWindows
 from benchrunner.registry.state_dir import windows_path as shared_windows_path
 from benchrunner.store.writer import RunWriter
-from benchrunner.suites import load_suite, suite_modules
+from benchrunner.suites import load_suite
 from benchrunner.suites.base import Suite
 
 
@@ -106,7 +106,7 @@ def launch(
         signals = signals or stack.enter_context(StopSignals().installed())
         live = _bind_live(request) if config.run.backend == "live" else None
         local = request.engine == "local"
-        context = named_context(*suite_modules(config.run.suite)) if local else None
+        context = named_context() if local else None
         backend = None if live else stack.enter_context(EmbeddedBackend(config, phase, sitting=request.last_fence))
         entries = config.phase_models(phase)
         models = {model.name: backend.at_speed(model) if backend else model for model in entries}

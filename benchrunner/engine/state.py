@@ -5,6 +5,7 @@
                  │ 2. workers with room are fed from their shard's queue          -> Assign
                  │ 3. the policy is asked which shards get which free keys        -> StartWorker, GoOn, Assign
                  │ 4. workers with nothing left are let go, their keys freed      -> StopWorker, Release
+                 │    and those go to the next shards at once                     -> StartWorker, GoOn, Assign
                  └ 5. the run ends when nothing runs and nothing can be started   -> End
 
 Trial queues live here and nowhere else, so a worker may die at any moment: its running trials go back to the front of
@@ -387,7 +388,8 @@ class RunState:
             self._feed(now_s, at, out)
             if self._grant(now_s, at, out):
                 self._feed(now_s, at, out)
-        self._let_go(at, out)
+        if self._let_go(at, out) and not self._stop and self._grant(now_s, at, out):
+            self._feed(now_s, at, out)  # a key that came free is not idle until something else happens
         self._maybe_end(now_s, at, out)
 
     def _enforce_deadlines(self, now_s: float, at: str, out: list[ev.Command]) -> None:
@@ -561,7 +563,9 @@ class RunState:
                 out += [ev.Keep(event=TrialStarted(trial_id=trial_id, started_at=at)) for trial_id in taken]
                 out.append(ev.Assign(worker_id=worker_id, trial_ids=tuple(taken)))
 
-    def _let_go(self, at: str, out: list[ev.Command]) -> None:
+    def _let_go(self, at: str, out: list[ev.Command]) -> bool:
+        """Release what is not needed any more; return whether a key came free by it."""
+        freed = False
         for worker in self.workers.values():
             state = self.shards[worker.shard_id]
             if worker.running:
@@ -570,11 +574,12 @@ class RunState:
                 self._tell_to_stop(worker, "done", out, now=False)
             if worker.stopping and not worker.released:
                 # Nothing of it runs any more, so the key is free before the process has ended.
-                worker.released = True
+                worker.released = freed = True
                 out.append(ev.Release(worker_id=worker.worker_id, reason=worker.stopping))
         for state in self.shards.values():
             if state.status in ("running", "failed") and not state.pending and not state.running:
                 self._set_status(state, "done", at, out)
+        return freed
 
     def _set_status(self, state: ShardState, status: str, at: str, out: list[ev.Command]) -> None:
         if state.status != status:

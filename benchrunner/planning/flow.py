@@ -33,7 +33,7 @@ from benchrunner.planning.windows import rate_per_s
 from benchrunner.policies.base import KeyView, ShardView, view_of
 from benchrunner.records import KeyEntry, LimitKind, Shard
 
-REGRANT_S = 0.02
+REGRANT_S = 0.005
 """From a key's release to the next grant on it."""
 
 HELD_BACK_SPEED = 0.98

@@ -19,11 +19,6 @@ SuiteFactory = Callable[[Path | None], Suite]
 _BUILT_IN: Final = {"workflow": "benchrunner.suites.workflow", "jsonl": "benchrunner.suites.jsonl"}
 
 
-def suite_modules(name: str) -> tuple[str, ...]:
-    """Return what a process that will load the suite may import ahead: nothing for one that is not built in."""
-    return (_BUILT_IN[name],) if name in _BUILT_IN else ()
-
-
 def load_suite(name: str, tasks_file: str | Path | None = None) -> Suite:
     """Return the suite called `name`, which will take its tasks from `tasks_file` if it takes one.
 

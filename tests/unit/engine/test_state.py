@@ -82,9 +82,11 @@ def test_worker_with_nothing_left_frees_its_key_before_it_exits() -> None:
     # Then its worker is told to end, its key is released, and the shard is called done
     assert [ev.StopWorker(worker_id="w000", now=False)] == only(commands, ev.StopWorker)
     assert [ev.Release(worker_id="w000", reason="done")] == only(commands, ev.Release)
-    assert shard_changes(commands) == [("s0", "done")]
-    # And the next shard gets that key with the process still there
-    assert [ev.StartWorker(worker_id="w001", shard_id="s1", key_id="key0")] == only(play.tick(), ev.StartWorker)
+    assert shard_changes(commands) == [("s0", "done"), ("s1", "running")]
+    # And the next shard gets that key at once, after its release, with the process still there
+    assert [ev.StartWorker(worker_id="w001", shard_id="s1", key_id="key0")] == only(commands, ev.StartWorker)
+    of_key = [command for command in commands if isinstance(command, ev.Release | ev.StartWorker)]
+    assert [type(command) for command in of_key] == [ev.Release, ev.StartWorker]
     assert "w000" in play.state.workers
     # And the exit releases nothing a second time
     assert only(play.exited("w000"), ev.Release) == []
