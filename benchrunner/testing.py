@@ -220,10 +220,15 @@ def make_result(
 
 
 def make_key(
-    key_id: str = "key0", *, provider: str = "ideallab", slots: int = 1, rate_per_s: float = 10.0
+    key_id: str = "key0",
+    *,
+    provider: str = "ideallab",
+    slots: int = 1,
+    rate_per_s: float = 10.0,
+    burst: float = float("inf"),
 ) -> KeySetup:
     """Return a key as RunState knows it."""
-    return KeySetup(key_id=key_id, provider=provider, slots=slots, rate_per_s=rate_per_s)
+    return KeySetup(key_id=key_id, provider=provider, slots=slots, rate_per_s=rate_per_s, burst=burst)
 
 
 def make_shard(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 
-from benchrunner.records import Shard
+from benchrunner.records import Key, KeyEntry, LimitKind, Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,19 @@ class KeySetup:
     provider: str
     slots: int
     rate_per_s: float  # the tightest of its request windows as a rate; inf: none
+    burst: float = inf  # calls that all of them let go at once; inf: there is none
+
+
+def key_setup(key: Key | KeyEntry) -> KeySetup:
+    """Return the key as RunState knows it: without its secret, its request windows as one rate and one burst."""
+    requests = [limit for limit in key.limits if limit.kind is LimitKind.REQUESTS]
+    return KeySetup(
+        key_id=key.key_id,
+        provider=key.provider,
+        slots=key.slots,
+        rate_per_s=min((limit.amount / limit.per_s for limit in requests), default=inf),
+        burst=min((limit.amount for limit in requests), default=inf),
+    )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from benchrunner.config.binding import Bound, resolve_live
 from benchrunner.config.settings import Config
 from benchrunner.config.snapshot import config_hash, config_json
 from benchrunner.engine.backend import EmbeddedBackend
-from benchrunner.engine.books import Rules
+from benchrunner.engine.books import Rules, key_setup
 from benchrunner.engine.crew import Crew
 from benchrunner.engine.forking import named_context
 from benchrunner.engine.leases import LeaseDesk
@@ -34,7 +34,7 @@ from benchrunner.engine.ray_engine import check_placement, open_cluster
 from benchrunner.engine.ray_engine import open_crew as open_ray_crew
 from benchrunner.engine.run_dir import WINDOWS_NAME, RunDirectory, leases_dir
 from benchrunner.engine.signals import StopSignals
-from benchrunner.engine.supervisor import RunPlan, Supervisor, key_setup
+from benchrunner.engine.supervisor import RunPlan, Supervisor
 from benchrunner.limits.domains import key_domain, model_domain
 from benchrunner.planning.forecast import World
 from benchrunner.planning.load import static_load

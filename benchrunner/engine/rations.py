@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from benchrunner.engine.books import KeyState, ShardState, WorkerState
-from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S
+from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, most_in_hand
 
 SATURATED_WAIT_S = 0.02
 """A worker whose calls wait longer than this for a permit keeps its key busy: more dialogues would not help it."""
@@ -56,11 +56,13 @@ def idle_beside(state: ShardState, worker: WorkerState, workers: Mapping[str, Wo
     return sum(1 for other in others if not other.stopping and not other.running)
 
 
-def fair_room(state: ShardState, worker: WorkerState, keys: Mapping[str, KeyState], now_s: float) -> int:
+def fair_room(
+    state: ShardState, worker: WorkerState, keys: Mapping[str, KeyState], call_s: float, now_s: float
+) -> int:
     """Return how many dialogues the worker may have in flight while no shard waits for a key.
 
     Idle keys will join this shard, and they can only take trials that nobody has begun: so a worker keeps to its fair
-    share as long as that keeps its own key busy.
+    share as long as that keeps its own key busy, and to what its key can make use of.
     """
     limit = state.shard.workers
     helpers = _keys_that_can_join(state, keys.values(), now_s)
@@ -70,7 +72,8 @@ def fair_room(state: ShardState, worker: WorkerState, keys: Mapping[str, KeyStat
     if not hold and not _is_saturated(worker, keys[worker.key_id], now_s):
         return limit
     fair = -(-(len(state.pending) + state.running) // helpers)
-    return min(limit, max(1, fair))
+    setup = keys[worker.key_id].setup
+    return min(limit, max(1, int(min(fair, most_in_hand(setup.burst, setup.rate_per_s, call_s)))))
 
 
 def is_spare(state: ShardState, worker: WorkerState, key: KeyState, call_s: float) -> bool:

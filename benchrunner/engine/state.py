@@ -553,7 +553,7 @@ class RunState:
                 if state.shard.provider in waiting or not self._policy.joins:
                     room = state.shard.workers
                 else:
-                    room = rations.fair_room(state, worker, self.keys, now_s)
+                    room = rations.fair_room(state, worker, self.keys, self._call_times.expected_s(state.shard), now_s)
                 idle = rations.idle_beside(state, worker, self.workers)
                 taken = rations.take(state, worker, room, idle, self._crashed)
                 if not taken:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from benchrunner.clock import SystemClock
 from benchrunner.engine import events as ev
 from benchrunner.engine import messages as ms
-from benchrunner.engine.books import KeySetup, Rules
+from benchrunner.engine.books import Rules, key_setup
 from benchrunner.engine.crew import CrewPool, CrewWorker, Desk
 from benchrunner.engine.leases import Holder
 from benchrunner.engine.live import LiveFigures, ProgressView
@@ -39,7 +39,6 @@ from benchrunner.records import (
     Lease,
     LeaseGranted,
     LeaseReleased,
-    LimitKind,
     ModelEntry,
     Outcome,
     Provider,
@@ -570,13 +569,3 @@ class Supervisor:
                 self._hands.pop(self._sentinels[ready]).worker.close()
         waits.close()
         self._waits.close()
-
-
-def key_setup(key: Key) -> KeySetup:
-    """Return the key as RunState knows it: without its secret, its request windows as one rate."""
-    rates = [limit.amount / limit.per_s for limit in key.limits if limit.kind is LimitKind.REQUESTS]
-    return KeySetup(
-        key_id=key.key_id, provider=key.provider, slots=key.slots, rate_per_s=min(rates, default=float("inf"))
-    )
-
-

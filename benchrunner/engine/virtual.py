@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchrunner.engine import events as ev
-from benchrunner.engine.books import KeySetup, Rules
+from benchrunner.engine.books import Rules, key_setup
 from benchrunner.engine.state import RunState
 from benchrunner.planning.conducting import GoOn, Hand, LetGo, Order, Start
 from benchrunner.policies.base import Policy
-from benchrunner.records import KeyEntry, LimitKind, Shard, TrialStatus
+from benchrunner.records import KeyEntry, Shard, TrialStatus
 
 _NO_TIME = ""  # what RunState stamps its facts with: nobody keeps those of a virtual run
 
@@ -22,18 +22,7 @@ class VirtualConductor:
         self._state = RunState(
             run_id="forecast",
             shards=shards,
-            keys=[
-                KeySetup(
-                    key_id=key.key_id,
-                    provider=key.provider,
-                    slots=key.slots,
-                    rate_per_s=min(
-                        (one.amount / one.per_s for one in key.limits if one.kind is LimitKind.REQUESTS),
-                        default=float("inf"),
-                    ),
-                )
-                for key in keys
-            ],
+            keys=[key_setup(key) for key in keys],
             policy=policy,
             rules=Rules(shard_timeout_s=float("inf")),
         )

@@ -27,7 +27,7 @@ from benchrunner.planning.forecast import (
     World,
     finish,
 )
-from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s, last_reply_s
+from benchrunner.planning.shard_time import SATURATED_SHARE, SHARE_HOLD_S, expected_shard_s, last_reply_s, most_in_hand
 from benchrunner.planning.trial_shapes import TrialShape
 from benchrunner.planning.windows import rate_per_s
 from benchrunner.policies.base import KeyView, ShardView, view_of
@@ -122,6 +122,10 @@ class _Flow:
         self._measured = {one.model: one.measured_call_s for one in world.shards if one.measured_call_s is not None}
         self._key_rate = {
             key.key_id: rate_per_s([one for one in key.limits if one.kind is LimitKind.REQUESTS], 1.0)
+            for key in world.keys
+        }
+        self._key_burst = {
+            key.key_id: min((one.amount for one in key.limits if one.kind is LimitKind.REQUESTS), default=inf)
             for key in world.keys
         }
         self._workers: list[_WorkerFlow] = []
@@ -303,7 +307,9 @@ class _Flow:
         busy = bursts or worker.held_back or worker.flow_per_s >= enough_per_s
         if not busy and self._now_s >= worker.granted_s + SHARE_HOLD_S:
             return limit
-        return min(limit, max(1, -(-one.left // keys)))
+        key_id = worker.key.key_id
+        enough = most_in_hand(self._key_burst[key_id], self._key_rate[key_id], one.call_s)
+        return min(limit, max(1, int(min(-(-one.left // keys), enough))))
 
     # --- time passes ------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ Played over phase 5.2's shape, four sizes and four kinds of limit: 0.5 and less 
 faster.
 """
 
+SLOWEST = 1.6
+"""How many times the usual the slowest of ten calls takes: log-normal latencies, sigma 0.3."""
+
 SHARE_HOLD_S = 0.5
 """How long a worker keeps to its fair share before its own waits may say that the key has room for more."""
 
@@ -36,6 +39,15 @@ def expected_shard_s(
     by_limit_s = calls / (limit_per_s * keys) + last_reply_s if limit_per_s < inf else 0.0
     by_latency_s = calls * call_s / (min(shard.workers, trials) * keys)
     return max(by_limit_s, by_latency_s, calls_per_trial * call_s)
+
+
+def most_in_hand(burst: float, rate_per_s: float, call_s: float) -> float:
+    """Return how many calls a key can make use of at a time at the end of a run; inf where it has no request limit.
+
+    What one window lets go at once (`burst`), or what is out between the first and the last reply to such a burst: any
+    more would only wait in the hands of a worker, and another key may be free for it sooner.
+    """
+    return max(burst, SLOWEST * call_s * rate_per_s)
 
 
 def last_reply_s(model: str, measured: Mapping[str, float]) -> float:

@@ -245,6 +245,20 @@ def test_fair_share_gives_way_where_the_key_has_room(waits_s: list[float], share
     assert share == len(play.running("w000"))
 
 
+@pytest.mark.parametrize(("burst", "held"), [(4, 4), (1, 3), (30, 10)], ids=["a window", "those out", "a share"])
+def test_at_the_end_a_worker_takes_no_more_than_its_key_can_use(burst: int, held: int) -> None:
+    """What one window lets go, or what is out meanwhile: the rest is left for keys that may be free for it sooner."""
+    # Given twenty trials for two keys of two calls of a second each per second
+    play = Play(
+        shards=[make_shard(trials=20, workers=30)],
+        keys=[make_key(key_id, rate_per_s=2.0, burst=burst) for key_id in ("key0", "key1")],
+        policy=OneGrant(),
+    )
+    # When the run begins / Then the worker holds its share, or less
+    play.tick()
+    assert len(play.running("w000")) == held
+
+
 def test_fair_share_is_forgotten_while_another_shard_waits() -> None:
     """While shards still wait for keys nobody will join, so a worker takes all the room its model entry gives."""
     # Given two shards, of which only one has a key yet

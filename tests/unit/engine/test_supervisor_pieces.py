@@ -10,9 +10,9 @@ import pytest
 from benchrunner.config.load import load_config
 from benchrunner.config.settings import Config
 from benchrunner.engine.backend import simulator_plan
+from benchrunner.engine.books import key_setup
 from benchrunner.engine.launch import domains_of, new_run_id
 from benchrunner.engine.run_dir import RunDirectory, live_runs, runs_dir
-from benchrunner.engine.supervisor import key_setup
 from benchrunner.records import Key, Limit, LimitKind, ModelEntry, Provider
 from benchrunner.registry.host import ADDRESS_MAX_BYTES
 
