@@ -343,7 +343,7 @@ class Lease:
     key_id: str
     model: str
     shard_id: str
-    holder: str  # "run/shard/worker": whom the sweeper asks after
+    holder: str  # "run/shard/worker", the shard being its first: whom the sweeper asks after
     fence: int
 
 

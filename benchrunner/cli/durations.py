@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from math import inf
+from math import inf, isfinite
 
 import click
 
@@ -32,7 +32,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     ) -> float:
         """Return the seconds of `value`. Raises BadParameter for what is no duration, or out of bounds."""
         seconds = float(value) if isinstance(value, int | float) else _seconds_of(str(value))
-        if seconds is None:
+        if seconds is None or not isfinite(seconds):
             self.fail(f"{value!r} is no duration; write {WRITTEN}", parameter, context)
         if self._above_0 and not seconds:
             self.fail(f"must be more than 0 seconds, not {value}", parameter, context)

@@ -56,12 +56,12 @@ class CommandFiles(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the nearest command when one is not known, and the place of a word that is empty."""
+        if not ctx.resilient_parsing:  # completion looks at lines that are not finished
+            _refuse_empty(ctx, args)
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from benchrunner.errors import did_you_mean
 
             ctx.fail(f'no command "{args[0]}"; {did_you_mean(args[0], COMMANDS)}')
-        if not ctx.resilient_parsing:  # completion looks at lines that are not finished
-            _refuse_empty(ctx, args)
         return super().resolve_command(ctx, args)
 
 
@@ -84,7 +84,7 @@ def _refuse_empty(ctx: click.Context, args: list[str]) -> None:
 
     Taken as it stands it would be the newest run, the directory worked in, or the default of an option.
     """
-    for before, word in zip(["", *args], args, strict=False):
+    for before, word in zip(["benchrunner", *args], args, strict=False):
         name, equals, value = word.partition("=")
         if not word or (name.startswith("--") and equals and not value):
             ctx.fail(f"the word after {before if not word else name} is empty; is a shell variable not set?")

@@ -30,9 +30,9 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     def _read(self, text: str) -> float | None:
         try:
             number = self._kind(text)
-        except ValueError:
+            return number if isfinite(number) else None
+        except (ValueError, OverflowError):  # words, or more digits than any number here may have
             return None
-        return number if isfinite(number) else None
 
     @property
     def _bounds(self) -> str:

@@ -135,7 +135,7 @@ def seed_option(function: FunctionT) -> FunctionT:
     """Add --seed of a run."""
     return click.option(
         "--seed",
-        type=Number(int, at_least=0),
+        type=Number(int, at_least=0, at_most=2**63 - 1),  # what a database column and JSON can hold
         help="What every random choice follows from.  [default: the config's]",
     )(function)
 

@@ -6,7 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from math import inf
 
-from benchrunner.records import Key, KeyEntry, LimitKind, Shard
+from benchrunner.limits.domains import burst_of, requests_per_s
+from benchrunner.records import Key, KeyEntry, Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +38,12 @@ class KeySetup:
 
 def key_setup(key: Key | KeyEntry) -> KeySetup:
     """Return the key as RunState knows it: without its secret, its request windows as one rate and one burst."""
-    requests = [limit for limit in key.limits if limit.kind is LimitKind.REQUESTS]
     return KeySetup(
         key_id=key.key_id,
         provider=key.provider,
         slots=key.slots,
-        rate_per_s=min((limit.amount / limit.per_s for limit in requests), default=inf),
-        burst=min((limit.amount for limit in requests), default=inf),
+        rate_per_s=requests_per_s(key.limits),
+        burst=burst_of(key.limits),
     )
 
 
@@ -79,6 +79,11 @@ class WorkerState:
     kill_at_s: float | None = None
     wait_s: float = 0.0  # how long its last call waited for a permit
     sent_s: deque[float] = field(default_factory=deque)  # its calls of the last second
+
+    @property
+    def shard_ids(self) -> tuple[str, ...]:
+        """Return the shards it is busy with: the one whose trials it is given, and those it went on from."""
+        return tuple(dict.fromkeys([self.shard_id, *self.running.values()]))
 
 
 @dataclass(slots=True, kw_only=True)

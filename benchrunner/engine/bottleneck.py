@@ -14,7 +14,7 @@ OVER_S = 5.0
 """What `right now` means: short enough to follow a pause, long enough to see past one burst."""
 
 WAITED_S = 0.02
-"""A call that got its permit this soon was held back by nothing; as in engine/state.py."""
+"""A call that got its permit this soon was held back by nothing; as in engine/rations.py."""
 
 MOSTLY = 0.5
 """Of the calls that must have waited, and of a window that must be used, before it is said to hold them back."""
@@ -71,7 +71,8 @@ def _cause(state: RunState, key: KeyProgress, waited: bool | None, *, managed: b
         return f"learned cap {key.cap_per_s:.2g}/s:", key.key_id
     if waited and (held := _window(key) if managed else _pace(state, key)) is not None:
         return held
-    working = [state.shards[w.shard_id] for w in state.workers.values() if w.key_id == key.key_id and not w.released]
+    on_key = [worker for worker in state.workers.values() if worker.key_id == key.key_id and not worker.released]
+    working = [state.shards[shard_id] for worker in on_key for shard_id in worker.shard_ids]
     busiest = max(working, key=lambda one: one.running, default=None)
     if busiest is None or not busiest.running:
         return None

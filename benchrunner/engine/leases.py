@@ -25,7 +25,7 @@ RESTARTS = 5
 class Holder:
     """Whom a lease is for."""
 
-    name: str  # "run/shard/worker"
+    name: str  # "run/shard/worker"; it stays when the lease moves to another shard
     model: str
     shard_id: str
     pid: int

@@ -260,7 +260,7 @@ def _keys_of_shards(state: RunState) -> dict[str, tuple[str, ...]]:
     keys: dict[str, dict[str, None]] = {}
     for worker in state.workers.values():
         if not worker.released:
-            for shard_id in {worker.shard_id, *worker.running.values()}:
+            for shard_id in worker.shard_ids:
                 keys.setdefault(shard_id, {})[worker.key_id] = None
     return {shard_id: tuple(found) for shard_id, found in keys.items()}
 

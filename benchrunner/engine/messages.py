@@ -38,7 +38,8 @@ class ProtocolError(BenchrunnerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
-    """The first message: all a worker needs to serve one shard under one lease."""
+    """The first message: all a worker needs to serve a lease. It may move to other shards of the model; no matter here.
+    """
 
     run_id: str
     lease: Lease

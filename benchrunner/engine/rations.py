@@ -1,7 +1,8 @@
 """How many trials a worker may have in its hands, and which it takes off its shard's queue. Pure.
 
-    limit of the model entry ──> fair share, at the end of a run ──> what is left for idle neighbours ──> taken
-                                                                 └─> less company for a trial that was there at crashes
+    limit of the model entry ──> at the end of a run: a fair share, no more than its key can use
+                             ──> less what idle neighbours were started for ──> taken
+                             └─> less company for a trial that was there at crashes
 """
 
 from __future__ import annotations

@@ -202,7 +202,8 @@ class RunState:
             out.append(ev.Say(text=f"late result of {event.trial_id} from {worker.worker_id} not accepted"))
             return
         state = self.shards[worker.running.pop(event.trial_id)]
-        worker.ended += 1
+        if state.shard.shard_id == worker.shard_id:  # else it says nothing of how its present lease gets on
+            worker.ended += 1
         state.running -= 1
         if event.status is TrialStatus.SCORED:
             state.scored += 1
@@ -425,9 +426,9 @@ class RunState:
                 if state.shard.model != model or state.status in ("done", "failed"):
                     continue
                 self._set_status(state, "failed", at, out)
-                for worker_id in state.workers:
-                    if not self.workers[worker_id].stopping:
-                        self._tell_to_stop(self.workers[worker_id], "stall", out)
+            for worker in self.workers.values():  # by model: a worker may be on a shard that is done, and on this one
+                if self._model_of(worker) == model and not worker.stopping:
+                    self._tell_to_stop(worker, "stall", out)
 
     def _count_stall(self, worker: WorkerState, at: str, out: list[ev.Command]) -> None:
         state = self.shards[worker.shard_id]
@@ -495,8 +496,9 @@ class RunState:
     def _any_room(self) -> bool:
         """Return whether any key could take one more lease, as far as its slots go, or any worker another shard."""
         leases = dict.fromkeys(self.keys, 0)
+        wanting = {state.shard.model for state in self.shards.values() if state.pending} if self._policy.joins else ()
         for worker in self.workers.values():
-            if self._is_spare(worker):
+            if wanting and self._model_of(worker) in wanting and self._is_spare(worker):
                 return True
             if not worker.released:
                 leases[worker.key_id] += 1

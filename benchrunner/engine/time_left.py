@@ -159,7 +159,7 @@ class TimeLeft:
             Grant(shard_id=shard_id, key_id=worker.key_id)
             for worker in state.workers.values()
             if not worker.stopping and worker.key_id in names
-            for shard_id in dict.fromkeys([worker.shard_id, *worker.running.values()])
+            for shard_id in worker.shard_ids
             if shard_id in alive
         )
         policy = _FromHere(world.policy, state, standing, now_s)

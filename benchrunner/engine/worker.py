@@ -1,4 +1,4 @@
-"""A worker process: serves one shard under one lease with a handful of dialogue threads, and owns nothing.
+"""A worker process: serves a key's lease with a handful of dialogue threads, shard by shard, and owns nothing.
 
     supervisor ══ pipe ══> main thread ── orders ──> inbox ──> dialogue threads (trial by trial)
         ▲                       │ Recorded ───────────────────> the thread whose call it is

@@ -84,6 +84,11 @@ def requests_per_s(limits: Iterable[Limit]) -> float:
     return min(rates, default=float("inf"))
 
 
+def burst_of(limits: Iterable[Limit]) -> float:
+    """Return how many requests the limits let go at once; inf without one on requests."""
+    return min((limit.amount for limit in limits if limit.kind is LimitKind.REQUESTS), default=float("inf"))
+
+
 def decayed(value: float, age_s: float, half_life_s: float) -> float:
     """Return what is left of `value` after `age_s` seconds."""
     return value * 0.5 ** (age_s / half_life_s) if value > 0.0 and age_s > 0.0 else value

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf, pow, sqrt
 
+from benchrunner.limits.domains import burst_of
 from benchrunner.planning.flow_windows import FlowDomain
 from benchrunner.planning.forecast import (
     CALL_OVERHEAD_S,
@@ -34,10 +35,10 @@ from benchrunner.policies.base import KeyView, ShardView, view_of
 from benchrunner.records import KeyEntry, LimitKind, Shard
 
 REGRANT_S = 0.005
-"""From a key's release to the next grant on it."""
+"""From a key's release to the next lease on it: two questions to the Manager and a message to the next worker."""
 
 HELD_BACK_SPEED = 0.98
-"""A worker slower than this waits for permits; as `wait_s` tells engine/state.py."""
+"""A worker slower than this waits for permits; as `wait_s` tells engine/rations.py."""
 
 _NEVER_S = 1e12
 
@@ -124,10 +125,7 @@ class _Flow:
             key.key_id: rate_per_s([one for one in key.limits if one.kind is LimitKind.REQUESTS], 1.0)
             for key in world.keys
         }
-        self._key_burst = {
-            key.key_id: min((one.amount for one in key.limits if one.kind is LimitKind.REQUESTS), default=inf)
-            for key in world.keys
-        }
+        self._key_burst = {key.key_id: burst_of(key.limits) for key in world.keys}
         self._workers: list[_WorkerFlow] = []
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._limited: tuple[list[_Lane], list[_Lane]] = ([], [])  # keys' and models' that have any limit
@@ -228,7 +226,7 @@ class _Flow:
         one.workers.append(worker)
 
     def _is_spare(self, worker: _WorkerFlow) -> bool:
-        """See engine/state.py."""
+        """See engine/rations.py."""
         one = worker.of
         if one.pending or len(worker.ends) >= one.shard.workers:
             return False

@@ -70,7 +70,7 @@ class _Worker:
     domains: tuple[str, ...]
     usages: tuple[Usage, Usage]
     logs: tuple[_StrictLog, ...]  # the provider's, under `native`
-    granted_s: float
+    leased_s: float  # since when it serves `shard`
     ready_s: float
     next_pace_s: float = 0.0  # under `native`
     held_until_s: float = 0.0
@@ -199,13 +199,13 @@ class _Run:
                 case GoOn():
                     worker = self._workers[order.worker_id]
                     self._note_lease(worker, now_s)
-                    worker.shard, worker.granted_s = self._shards[order.shard_id], now_s
+                    worker.shard, worker.leased_s = self._shards[order.shard_id], now_s
                 case LetGo():
                     self._note_lease(self._workers[order.worker_id], now_s)
                     heappush(self._gone, (now_s + EXIT_S, order.worker_id))
 
     def _note_lease(self, worker: _Worker, now_s: float) -> None:
-        self._leases.append((worker.shard, worker.key_id, worker.granted_s, now_s))
+        self._leases.append((worker.shard, worker.key_id, worker.leased_s, now_s))
 
     def _start(self, order: Start, now_s: float) -> None:
         shard, key = self._shards[order.shard_id], self._keys[order.key_id]
@@ -228,7 +228,7 @@ class _Run:
             domains=names,
             usages=(self._usages[places[0]], self._usages[places[1]]),
             logs=self._logs[places[0]] + self._logs[places[1]],
-            granted_s=now_s,
+            leased_s=now_s,
             ready_s=now_s + WORKER_START_S,
         )
 

@@ -9,6 +9,7 @@ from engine_play import Play
 from live_play import use
 
 from benchrunner.engine.bottleneck import OVER_S, Waits, binding_text
+from benchrunner.policies.pool import Pool
 from benchrunner.records import KeyProgress, LimitKind, WindowProgress
 from benchrunner.testing import make_key, make_shard
 
@@ -84,6 +85,17 @@ def test_waits_without_a_window_that_is_half_full_are_the_machine_s() -> None:
 def test_the_tail_of_a_shard_is_called_so() -> None:
     """Once nothing is left to hand out, neither keys nor dialogues can make it faster."""
     assert bound_by(playing(trials=2), row(), waited=waits(0.0)) == "last trials of m-s0 on key0"
+
+
+def test_last_trials_of_a_shard_its_worker_went_on_from_are_called_so_too() -> None:
+    """The worker's present shard is done; what it is still busy with decides when the run ends."""
+    # Given a worker that went on to a second shard of its model and is done with it before the first
+    shards = (make_shard("s0", model="m"), make_shard("s1", position=1, model="m"))
+    play = Play(shards=shards, policy=Pool())
+    play.tick()
+    play.scored("w000", "s0-t00", "s0-t01", "s1-t00", "s1-t01", "s1-t02")
+    # Then its last trial is told of
+    assert bound_by(play, row(models=("m",)), waited=waits(0.0)) == "last trials of m on key0"
 
 
 def test_with_shards_waiting_for_the_key_no_trial_is_called_the_last() -> None:

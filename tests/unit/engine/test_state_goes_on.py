@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine_play import Play, only, requeued_trials, shard_changes
+from engine_play import Play, ended_trials, only, requeued_trials, shard_changes
 
 from benchrunner.engine import events as ev
 from benchrunner.engine.books import Rules
@@ -151,3 +151,60 @@ def test_model_that_is_parked_stops_the_worker_that_went_on() -> None:
     commands = play.tick(after_s=61.0)
     assert only(commands, ev.StopWorker) == [ev.StopWorker(worker_id="w000", now=True)]
     assert sorted(shard_changes(commands)) == [("s0", "failed"), ("s1", "failed")]
+
+
+def test_parked_model_is_left_alone_also_by_a_worker_whose_present_shard_is_done() -> None:
+    """Its worker may have only trials of the shard before in its hands; those end, and nobody is told twice."""
+    # Given a worker that went on, and has all of the second shard behind it but not the last trial of the first
+    play = Play(shards=pair(), policy=Pool(), rules=Rules(stall_s=60.0))
+    play.tick()
+    play.scored("w000", "s0-t00", "s0-t01", "s1-t00", "s1-t01", "s1-t02")
+    assert play.running("w000") == {"s0-t02"}
+    # When its model has got nothing but refusals for a minute
+    play.reply("w000", Outcome.RATE_LIMITED)
+    commands = play.tick(after_s=61.0)
+    # Then it is stopped, and what it hands back is left for resume
+    assert only(commands, ev.StopWorker) == [ev.StopWorker(worker_id="w000", now=True)]
+    assert shard_changes(commands) == [("s0", "failed")]
+    play.handed_back("w000", "s0-t02")
+    assert only(play.exited("w000"), ev.End) == [ev.End(status=RunStatus.INCOMPLETE, no_usable_key=False)]
+
+
+def test_worker_that_is_stopped_does_not_go_on() -> None:
+    """One that overran its time gets no further shard, though its key serves on."""
+    # Given a worker with the last two trials of its shard, which is past its time
+    play = Play(shards=pair(), policy=Pool(), rules=Rules(shard_timeout_s=60.0))
+    play.tick()
+    play.scored("w000", "s0-t00")
+    assert only(play.tick(after_s=60.0), ev.StopWorker) == [ev.StopWorker(worker_id="w000", now=True)]
+    # When one of the two ends before it hears of that / Then it is given nothing
+    assert only(play.scored("w000", "s0-t01"), ev.GoOn) == []
+
+
+def test_trials_of_the_shard_before_do_not_count_for_the_present_lease() -> None:
+    """A shard that ends no trial in two leases is given up, whatever its worker still ended of another."""
+    # Given a worker that went on, and ends the first shard's last trial under its second lease
+    play = Play(shards=pair(), policy=Pool(), rules=Rules(shard_timeout_s=60.0))
+    play.tick()
+    play.scored("w000", "s0-t00", "s0-t01", "s0-t02")
+    # When neither this lease nor the next ends a trial of the second shard
+    play.tick(after_s=60.0)
+    for trial_id in sorted(play.running("w000")):
+        play.handed_back("w000", trial_id)
+    commands = play.tick(after_s=60.0)
+    # Then that shard is given up
+    assert ("s1", "failed") in shard_changes(commands)
+
+
+def test_trial_of_the_shard_before_that_crashes_its_worker_is_that_shard_s_loss() -> None:
+    """It is found out like any other, and counted where it belongs."""
+    # Given the last trial of the first shard, alone in its worker's hands, and nothing left of the second
+    play = Play(shards=pair(), policy=Pool())
+    play.tick()
+    play.scored("w000", "s0-t00", "s0-t01", "s1-t00", "s1-t01", "s1-t02")
+    # When its worker dies of it twice
+    play.crashed("w000")
+    commands = play.crashed("w001")
+    # Then it is invalid, in the first shard
+    assert ended_trials(commands) == [("s0-t02", "invalid", "harness")]
+    assert [play.state.shards[name].invalid for name in ("s0", "s1")] == [1, 0]

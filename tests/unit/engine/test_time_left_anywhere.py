@@ -20,6 +20,7 @@ STEPS = st.lists(st.sampled_from(["score", "refuse", "deny", "crash", "wait", "s
     name=POLICIES,
     order=st.sampled_from(["serial", "concurrent", "grouped"]),
     shards=st.integers(1, 5),
+    models=st.integers(1, 5),
     trials=st.integers(1, 6),
     keys=st.integers(1, 3),
     slots=st.integers(0, 2),
@@ -27,13 +28,24 @@ STEPS = st.lists(st.sampled_from(["score", "refuse", "deny", "crash", "wait", "s
     cap_per_s=st.none() | st.floats(0.01, 50.0),
 )
 def test_the_time_left_can_be_told_from_anywhere(
-    name: str, order: str, shards: int, trials: int, keys: int, slots: int, steps: list[str], cap_per_s: float | None
+    name: str,
+    order: str,
+    shards: int,
+    models: int,
+    trials: int,
+    keys: int,
+    slots: int,
+    steps: list[str],
+    cap_per_s: float | None,
 ) -> None:
     """None exactly where work is left and no key serves it; else finite, and nothing only when nothing is left."""
     # Given a run somewhere on its way
     policy = make_policy(name, order=order, stagger_s=5.0)
     play = Play(
-        shards=[make_shard(f"s{n}", position=n, trials=trials, key_id=f"key{n % keys}") for n in range(shards)],
+        shards=[
+            make_shard(f"s{n}", position=n, trials=trials, key_id=f"key{n % keys}", model=f"m{n % models}")
+            for n in range(shards)
+        ],
         keys=[make_key(f"key{n}", slots=slots) for n in range(keys)],
         policy=policy,
     )
