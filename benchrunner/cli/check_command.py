@@ -32,7 +32,7 @@ TIMEOUT_S = 30.0
 @click.option(
     "--timeout",
     "timeout_s",
-    type=Duration(above_0=True),
+    type=Duration(above_0=True, at_most_s=86_400.0),
     help=f"With --live: most time for a call, waiting for limits included: {WRITTEN}.  [default: {TIMEOUT_S:g}]",
 )
 @click.option("--dry-run", is_flag=True, help="With --live: look at the variables and say what would be sent.")

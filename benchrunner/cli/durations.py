@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from math import inf, isfinite
+from math import isfinite
 
 import click
 
 WRITTEN = "90 (seconds), 45s, 30m or 1h30m"
 """How a duration is written, for help texts."""
+
+LONGEST_S = 366 * 86_400.0
+"""A year: what is longer is a slip, and clocks and sockets take no number of seconds."""
 
 _AMOUNT = r"(?:\d+(?:\.\d*)?|\.\d+)"
 _PART = re.compile(rf"({_AMOUNT})([hms])")
@@ -23,7 +26,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
     name = "duration"
 
-    def __init__(self, *, at_least_s: float = 0.0, at_most_s: float = inf, above_0: bool = False) -> None:
+    def __init__(self, *, at_least_s: float = 0.0, at_most_s: float = LONGEST_S, above_0: bool = False) -> None:
         """Refuse what is outside the two bounds; with `above_0` also 0 itself."""
         self._at_least_s, self._at_most_s, self._above_0 = at_least_s, at_most_s, above_0
 
@@ -37,7 +40,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         if self._above_0 and not seconds:
             self.fail(f"must be more than 0 seconds, not {value}", parameter, context)
         if not self._at_least_s <= seconds <= self._at_most_s:
-            self.fail(f"must be {self._at_least_s:g} to {self._at_most_s:g} seconds, not {value}", parameter, context)
+            bounds = f"{self._at_least_s:g} to {self._at_most_s:,.0f} seconds"
+            self.fail(f"must be {bounds}, not {value}", parameter, context)
         return seconds
 
 

@@ -43,7 +43,7 @@ from benchrunner.cli.options import (
 @engine_options
 @click.option(
     "--stagger",
-    type=Duration(),
+    type=Duration(at_most_s=86_400.0),
     help="Time between launches under native: 15 (seconds), 90s or 2m.  [default: the phase's own]",
 )
 @suite_options

@@ -48,6 +48,7 @@ def _all_or_list(value: object) -> object:
 Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Stagger = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -89,7 +90,7 @@ class RunTable(Table):
     stall_s: Seconds = Field(600.0, description="A model without one success for this long is parked.")
     drain_s: Seconds = Field(20.0, description="After Ctrl-C, how long running trials may take to finish.")
     restart_budget: Whole = Field(
-        5, description="Times a shard's dead workers are replaced within `restart_window_s` before it is given up."
+        5, description="Dead workers of a run that are replaced within `restart_window_s`; one more gives the run up."
     )
     restart_window_s: Seconds = Field(300.0, description="The span `restart_budget` is counted over.")
     coverage_floor: Coverage = Field(
@@ -280,7 +281,7 @@ class PhaseTable(Table):
     groups: Annotated[list[Texts], Field(min_length=1)] | None = Field(
         None, description="Prompts that run in one shard; together they hold every prompt once. Needed for `grouped`."
     )
-    stagger_s: SecondsOrNone = Field(0.0, description="Seconds between two launches under `concurrent`.")
+    stagger_s: Stagger = Field(0.0, description="Seconds between two launches under `concurrent`, a day at most.")
     shard_order: Literal["models", "conditions"] = Field(
         "models", description="Whether all shards of a model, or all shards of a condition, come one after the other."
     )

@@ -41,7 +41,9 @@ def lease_chart(run: RunReport) -> Chart | None:
         return None
     began = min(_epoch_s(lease.granted_at) for lease in run.leases)
     ends = [_epoch_s(lease.released_at) for lease in run.leases if lease.released_at is not None]
-    last = [_epoch_s(run.summary.ended_at)] if run.summary.ended_at else [one.sent_us[-1] / US for one in run.traffic]
+    last = [one.sent_us[-1] / US for one in run.traffic if one.sent_us]
+    if run.summary.ended_at:
+        last = [_epoch_s(run.summary.ended_at)]
     over = max([*ends, *last, began + 0.1])
     holds = _joined([_hold(lease, began, over) for lease in run.leases], gap_s=(over - began) / MOST_SPANS)
     places = {model.model: place for place, model in enumerate(run.models)}
@@ -114,11 +116,12 @@ def _lease_table(run: RunReport, began: float, over: float) -> ReportTable:
 
 def load_chart(run: RunReport) -> Chart | None:
     """Return how many requests each key carried over time against its limit, None where none were sent."""
-    if not run.traffic:
+    answered = [one for one in run.traffic if one.sent_us]
+    if not answered:
         return None
-    first_us = min(one.sent_us[0] for one in run.traffic)
-    length_us = max(max(one.sent_us[-1] for one in run.traffic) - first_us, US // 10)
-    loads = tuple(_load(run, one, first_us, length_us) for one in run.traffic)
+    first_us = min(one.sent_us[0] for one in answered)
+    length_us = max(max(one.sent_us[-1] for one in answered) - first_us, US // 10)
+    loads = tuple(_load(run, one, first_us, length_us) for one in answered)
     rows = tuple(
         (
             one.row.key_id,
@@ -127,7 +130,7 @@ def load_chart(run: RunReport) -> Chart | None:
             f"{one.row.peak_1s}",
             limit_text(run.plan.request_limit(one.row.key_id)),
         )
-        for one in run.traffic
+        for one in answered
     )
     said = "; ".join(
         f"{key} {sent} requests, mean {mean}, most in any second {most}, limit {limit}"

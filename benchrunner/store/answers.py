@@ -78,7 +78,9 @@ class CallCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyTraffic:
-    """One key's share of a run with every instant a request was sent at, in order, in microseconds since 1970."""
+    """One key's share of a run, with the instants its answered requests were sent at, in order, in microseconds since
+    1970. One that was never answered counts among the calls; whether it left, a killed run cannot say.
+    """
 
     row: KeyRow
     faults: tuple[CallCount, ...]  # what did not end well

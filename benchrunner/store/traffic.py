@@ -28,8 +28,10 @@ _TRAFFIC = """
 SELECT count(*), sum(outcome <> 'ok'), {span} {keys} FROM calls WHERE run_id = :run
 """
 _SPAN = "max(julianday(sent_at) * 86400.0 + latency_s) - julianday(min(sent_at)) * 86400.0"
-_KEY = """,
-group_concat(sent_at, ' ') FILTER (WHERE key_id = :{key}), avg(wait_window_s) FILTER (WHERE key_id = :{key})
+# Without those never answered: a row that a kill left at `sent` says when its call was to leave, not that it did.
+_KEY = f""",
+group_concat(sent_at, ' ') FILTER (WHERE key_id = :{{key}} AND outcome <> '{SENT}'),
+avg(wait_window_s) FILTER (WHERE key_id = :{{key}})
 """
 _BEFORE_KEYS, _PER_KEY = 3, 2
 
@@ -41,7 +43,7 @@ WHERE run_id = :run AND outcome <> 'ok' GROUP BY key_id, model, outcome ORDER BY
 
 
 def read_traffic(ask: Ask, run_id: str) -> Traffic:
-    """Return the run's keys with their rows, faults and every instant of sending, and its makespan.
+    """Return the run's keys with their rows, faults and the instants of sending of answered calls, and its makespan.
 
     Raises StoreError when keys keep appearing while they are read.
     """
@@ -70,8 +72,9 @@ def _traffic(ask: Ask, run_id: str, whose: str) -> Traffic | None:
     keys = []
     for place, key_id in enumerate(key_ids):
         texts, wait_s = row[_BEFORE_KEYS + _PER_KEY * place : _BEFORE_KEYS + _PER_KEY * (place + 1)]
-        if texts:
-            keys.append(_key_traffic(key_id, instants_us(texts), wait_s, faults[key_id]))
+        if wait_s is not None:  # it has calls
+            sent_us = instants_us(texts) if texts else ()
+            keys.append(_key_traffic(key_id, sent_us, wait_s, faults[key_id]))
     if sum(key.row.calls for key in keys) != calls:
         return None
     return Traffic(keys=tuple(keys), makespan_s=_makespan_s(span_s))
@@ -81,11 +84,12 @@ def _key_traffic(key_id: str, sent_us: Sequence[int], wait_s: float, faults: Seq
     def ended(outcome: str) -> int:
         return sum(one.calls for one in faults if one.outcome == outcome)
 
+    unanswered = ended(SENT)
     row = KeyRow(
         key_id=key_id,
-        calls=len(sent_us),
+        calls=len(sent_us) + unanswered,
         refused=ended(Outcome.RATE_LIMITED),
-        unanswered=ended(SENT),
+        unanswered=unanswered,
         peak_1s=peak(sent_us, SECOND_US),
         mean_wait_window_s=wait_s,
     )

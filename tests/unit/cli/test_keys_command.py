@@ -214,7 +214,7 @@ def test_a_watch_whose_look_fails_leaves_the_terminal_as_it_was() -> None:
     [
         (("keys", "--every", "1"), "add --watch"),
         (("keys", "--watch", "--json"), "leave out --watch"),
-        (("keys", "--watch", "--every", "0"), "must be 0.2 to 86400 seconds, not 0"),
+        (("keys", "--watch", "--every", "0"), "must be 0.2 to 86,400 seconds, not 0"),
         (("phase", "5.2", "--live", "--simulated"), "give one of them"),
         (("check", "--timeout", "30"), "without it there is nothing to choose"),
         (("check", "--dry-run"), "without it there is nothing to choose"),

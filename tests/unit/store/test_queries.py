@@ -104,19 +104,28 @@ def test_unfinished_trials_come_back_in_the_order_of_the_plan(
 
 
 def test_a_key_row_has_its_busiest_second(writer: RunWriter, plan: Planned, reader: RunReader) -> None:
-    """The peak is over any one second, not over the clock's."""
-    # Given four calls of which three lie within one second across a full one, and one without an end
+    """The peak is over any one second, not over the clock's; a call without an end may never have left."""
+    # Given four calls within one second across a full one, the last of them without an end
     calls = [sent(n, plan.trials[0], at_s=at_s) for n, at_s in enumerate((0.2, 0.7, 1.0, 1.1999), start=1)]
     writer.record([*calls, *map(done, calls[:2]), done(calls[2], Outcome.RATE_LIMITED)])
     # Then the key's row says so
     assert reader.key_rows("r1") == (
-        KeyRow(key_id="key0", calls=4, refused=1, unanswered=1, peak_1s=4, mean_wait_window_s=0.25),
+        KeyRow(key_id="key0", calls=4, refused=1, unanswered=1, peak_1s=3, mean_wait_window_s=0.25),
     )
     assert reader.call_counts("r1") == (
         CallCount(key_id="key0", model="m-big", outcome="ok", calls=2),
         CallCount(key_id="key0", model="m-big", outcome="rate_limited", calls=1),
         CallCount(key_id="key0", model="m-big", outcome="sent", calls=1),
     )
+
+
+def test_a_key_whose_calls_were_never_answered_has_its_row(
+    writer: RunWriter, plan: Planned, reader: RunReader
+) -> None:
+    """As in a run that has just begun, or was killed in its first second."""
+    writer.record([sent(1, plan.trials[0])])
+    (key,) = reader.traffic("r1").keys
+    assert (key.row.calls, key.row.unanswered, key.row.peak_1s, list(key.sent_us)) == (1, 1, 0, [])
 
 
 def test_the_makespan_runs_from_the_first_request_to_the_last_reply(
@@ -237,7 +246,8 @@ def test_a_key_that_no_shard_or_lease_names_has_its_row_too(
 ) -> None:
     """Keys are looked for among shards and leases first; a call with another key is not lost for that."""
     # Given calls with a shard's key and with one nobody leased
-    writer.record([sent(1, plan.trials[0]), sent(2, plan.trials[0], key_id="key9", at_s=2.0)])
+    calls = [sent(1, plan.trials[0]), sent(2, plan.trials[0], key_id="key9", at_s=2.0)]
+    writer.record([*calls, *map(done, calls)])
     # Then both have rows, and both their instants
     assert [(row.key_id, row.calls) for row in reader.key_rows("r1")] == [("key0", 1), ("key9", 1)]
     assert [len(key.sent_us) for key in reader.traffic("r1").keys] == [1, 1]
