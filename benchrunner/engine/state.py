@@ -85,6 +85,7 @@ class RunState:
         self.keys = {setup.key_id: KeyState(setup=setup) for setup in keys}
         self.workers: dict[str, WorkerState] = {}
         self.ended: ev.End | None = None
+        self.asks_again_s: float | None = None  # when the policy wants to be asked again, though nothing happens
         self._worker_count = 0
         self._spoiled: dict[str, int] = {}  # trial -> times infrastructure spoiled it
         self._crashed: dict[str, int] = {}  # trial -> crashes it was running at
@@ -451,6 +452,7 @@ class RunState:
         if self._policy.managed and not self._any_room():
             return False  # as at nearly every trial's end: there is nothing to choose
         choice = self._policy.choose(now_s=now_s, shards=self._shard_views(), keys=self._key_views(now_s))
+        self.asks_again_s = choice.ask_again_s
         for grant in choice.grants:
             state = self.shards[grant.shard_id]
             deadline_s = now_s + (self._rules.shard_timeout_s or max(3600.0, 10.0 * self.expected_s(state)))

@@ -32,6 +32,11 @@ class VirtualConductor:
         """See Conductor."""
         return self._state.ended is not None
 
+    @property
+    def asks_again_s(self) -> float | None:
+        """See Conductor."""
+        return self._state.asks_again_s
+
     def tick(self, now_s: float) -> list[Order]:
         """See Conductor."""
         return self._play(ev.Tick(), now_s)

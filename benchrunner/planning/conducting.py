@@ -52,6 +52,11 @@ class Conductor(Protocol):
         """Return whether the run is over."""
         ...
 
+    @property
+    def asks_again_s(self) -> float | None:
+        """Return the next instant that is of interest though nothing happens until then; None: there is none."""
+        ...
+
     def tick(self, now_s: float) -> list[Order]:
         """Time passed."""
         ...

@@ -159,6 +159,8 @@ class _Run:
             else:
                 self._follow(conductor.tick(due_s))
                 tick_s = due_s + self._tick_s
+                if not heap and not self._gone and (again_s := conductor.asks_again_s) is not None:
+                    tick_s = max(tick_s, again_s)  # launches may be hours apart, with nothing going on in between
         self._windows.close()
         first_s = self._first_s or 0.0
         leases = [

@@ -55,15 +55,22 @@ class Listener:
     """A conductor that notes when calls leave, by key."""
 
     def __init__(self, world: World) -> None:
+        self.world = world
         self._inner = VirtualConductor(world.shards, world.keys, world.policy)
         self.key_of: dict[str, str] = {}
         self.sent_s: dict[str, list[float]] = {key.key_id: [] for key in world.keys}
+        self.ticks = 0
 
     @property
     def ended(self) -> bool:
         return self._inner.ended
 
+    @property
+    def asks_again_s(self) -> float | None:
+        return self._inner.asks_again_s
+
     def tick(self, now_s: float) -> list[Order]:
+        self.ticks += 1
         return self._noted(self._inner.tick(now_s))
 
     def call_leaves(self, worker_id: str, wait_s: float, now_s: float) -> None:

@@ -98,3 +98,16 @@ def test_the_load_over_time_adds_up_to_the_calls(scale_phase: Phase, lay_out: La
     for key in found.keys:
         assert sum(key.requests_per_s) * found.bucket_s == pytest.approx(key.calls, abs=0.1)
     assert sum(key.calls for key in found.keys) == found.calls
+
+
+def test_launches_hours_apart_are_not_waited_for(lay_out: LayOut) -> None:
+    """Where nothing goes on until the next launch the clock jumps there: a day costs no more than a minute."""
+    # Given three models of a concurrent phase, launched six hours apart
+    models = [model_entry(f"m{n}", "key0") for n in range(3)]
+    phase = phase_of(*(model.name for model in models), order=PhaseOrder.CONCURRENT, stagger_s=21_600.0, instances=1)
+    listener = Listener(world_of(lay_out(phase, *models), models, [key_entry("key0")], "native"))
+    # When the run is played
+    found = play_calls(listener.world, listener)
+    # Then the last starts after twelve hours, and the rules were asked while something went on only
+    assert found.leases[-1].start_s == pytest.approx(43_200.0, abs=1.0)
+    assert listener.ticks * 0.05 < 3600.0
