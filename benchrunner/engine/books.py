@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from math import inf
 
 from benchrunner.limits.domains import burst_of, requests_per_s
 from benchrunner.records import Key, KeyEntry, Shard
@@ -33,7 +32,7 @@ class KeySetup:
     provider: str
     slots: int
     rate_per_s: float  # the tightest of its request windows as a rate; inf: none
-    burst: float = inf  # calls that all of them let go at once; inf: there is none
+    burst: float  # calls that all of them let go at once; inf: there is none
 
 
 def key_setup(key: Key | KeyEntry) -> KeySetup:

@@ -17,7 +17,7 @@ class CallTimes:
         """Begin with what earlier runs measured of the shards' models."""
         self._took: dict[str, tuple[float, int]] = {}  # model -> seconds of its good calls in this run, and how many
         self._before = {shard.model: shard.measured_call_s for shard in shards if shard.measured_call_s is not None}
-        self._known = dict(self._before)
+        self._known = dict(self._before)  # kept, as it is read for every shard of every question to the policy
 
     @property
     def known(self) -> Mapping[str, float]:

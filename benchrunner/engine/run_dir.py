@@ -19,10 +19,11 @@ from types import TracebackType
 import orjson
 
 from benchrunner.errors import RegistryError
+from benchrunner.locks import is_locked
 from benchrunner.records import Key
 from benchrunner.registry.client import Reachable, write_door
 from benchrunner.registry.host import ADDRESS_MAX_BYTES
-from benchrunner.registry.life import LifeLock, is_held
+from benchrunner.registry.life import LifeLock
 from benchrunner.registry.state_dir import state_dir
 
 LOCK_NAME, DOOR_NAME, WINDOWS_NAME, KEYS_NAME = "life.lock", "door.json", "windows.bin", "keys.json"
@@ -80,7 +81,7 @@ def runs_dir() -> Path:
 def live_runs() -> Iterator[Path]:
     """Yield the directories of the runs that are alive on this machine, oldest first."""
     for path in sorted(runs_dir().iterdir()):
-        if is_held(path / LOCK_NAME):
+        if is_locked(path / LOCK_NAME):
             yield path
 
 

@@ -28,6 +28,7 @@ from math import inf
 from benchrunner.limits.cap import CapChange
 from benchrunner.limits.ledger import Grant, Ledger
 from benchrunner.limits.local import LocalWindows
+from benchrunner.limits.margins import learn_lateness
 from benchrunner.limits.pages import P_GRANTED, P_MARGIN
 from benchrunner.limits.window import WIRE_SHARE
 from benchrunner.records import Domain, LimitKind, Permit
@@ -140,7 +141,7 @@ class BlockLedger(Ledger):
         # It has been told before anybody is granted what could come too close; but a machine that wakes late is a busy
         # one, and what the network and the server of a busy one need is learned from it, as for local senders.
         for page_at in joint.pages:
-            self._learn(page_at, now_s, late_s)
+            learn_lateness(self.num, page_at, now_s, late_s)
         for window, amount, place in self._entries_of(joint, permit):
             if place:
                 window.spend(place, at_s)

@@ -402,10 +402,6 @@ class Ledger:
             generation += self.cell[page_at + P_PAUSE_GENERATION]
         return generation
 
-    def _learn(self, at: int, now_s: float, late_s: float) -> None:
-        """For a ledger whose permits are spent elsewhere (limits/blocks.py); here the function is called directly."""
-        learn_lateness(self.num, at, now_s, late_s)
-
     def _join(self, names: tuple[str, ...]) -> _Joint:
         joint = _Joint([self._page(name) for name in dict.fromkeys(names)])
         self._joints[names] = joint

@@ -28,8 +28,9 @@ from multiprocess.managers import BaseManager, Server, dispatch
 
 from benchrunner.clock import SystemClock
 from benchrunner.errors import RegistryError, StateError
+from benchrunner.locks import is_locked
 from benchrunner.registry.client import CALLS, IDENT, READ_CALLS, READ_IDENT, TYPE_ID, HostClient
-from benchrunner.registry.life import ProcessWatch, die_with_holder, is_held
+from benchrunner.registry.life import ProcessWatch, die_with_holder
 from benchrunner.registry.service import KeyRegistry, KeyRow
 from benchrunner.registry.wire import plain
 
@@ -192,7 +193,7 @@ def start_host(
     if ctx.get_start_method() == "fork":
         raise RegistryError("a forked Manager would hold its own life lock; hand in a forkserver or spawn context")
     KeyRegistry(keys, SystemClock())  # its complaints about the keys are readable here, and only here
-    if not is_held(life_lock):
+    if not is_locked(life_lock):
         raise RegistryError(f"nobody holds the life lock {life_lock}; take a LifeLock before starting the Manager")
     address = str(_socket_path(socket_dir))
     authkey = secrets.token_bytes(32)

@@ -12,7 +12,6 @@ from types import TracebackType
 import psutil
 
 from benchrunner.errors import RegistryError, StateError
-from benchrunner.locks import is_locked
 
 SAME_PROCESS_S = 1.0
 """Creation times are read against the wall clock, which is stepped; two readings of one process may differ."""
@@ -52,11 +51,6 @@ class LifeLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
-
-
-def is_held(life_lock: Path) -> bool:
-    """Return whether some process, this one included, holds the life lock now."""
-    return is_locked(life_lock)
 
 
 def die_with_holder(life_lock: Path, *, remove: Iterable[Path] = ()) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from benchrunner.records import Level, RunStatus, TrialStatus
+
+Ask = Callable[[str, Mapping[str, object]], list[sqlite3.Row]]
+"""Asks the database: SQL and what is bound to its names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from benchrunner.store.answers import ConditionRow
-from benchrunner.store.traffic import Ask
+from benchrunner.store.answers import Ask, ConditionRow
 
 # The view's rates cannot be added up, its counts can; means are weighted with what they are means of.
 _CONDITIONS = """

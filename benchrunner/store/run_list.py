@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchrunner.errors import StoreError
 from benchrunner.records import RunStatus
-from benchrunner.store.answers import RunRow
+from benchrunner.store.answers import Ask, RunRow
 from benchrunner.store.ownership import is_driven
-
-Ask = Callable[[str, dict[str, object]], list[sqlite3.Row]]
-"""Asks the database: SQL and what is bound to its names."""
 
 NEWEST = "newest"
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from benchrunner.errors import StoreError
 from benchrunner.records import SENT, Outcome
-from benchrunner.store.answers import CallCount, KeyRow, KeyTraffic, Traffic
+from benchrunner.store.answers import Ask, CallCount, KeyRow, KeyTraffic, Traffic
 from benchrunner.store.overlaps import instants_us, peak
-
-Ask = Callable[[str, dict[str, str]], list[sqlite3.Row]]
-"""Asks the database: SQL and what is bound to its names."""
 
 SECOND_US: Final = 1_000_000
 
