@@ -79,7 +79,7 @@ def play(trials: int) -> float:
     state = RunState(
         run_id="growth",
         shards=plan.shards,
-        keys=[KeySetup(key_id=key, provider="p", slots=1, rate_per_s=1000.0) for key in KEYS],
+        keys=[KeySetup(key_id=key, provider="p", slots=1, rate_per_s=1000.0, burst=float("inf")) for key in KEYS],
         policy=make_policy("pool", order="concurrent", stagger_s=0.0, batch_size=3),
         rules=Rules(),
     )
