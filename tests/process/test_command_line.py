@@ -228,6 +228,7 @@ def test_plan_says_what_uncoordinated_processes_would_do_to_the_keys(workspace: 
     assert list(workspace.path.glob("runs.db*")) == []
 
 
+@pytest.mark.alone
 def test_a_simulated_run_says_so_everywhere(workspace: Workspace) -> None:
     """`--json` prints one document on stdout; it, the progress on stderr and the database all say simulated."""
     make_quick(workspace)

@@ -27,6 +27,7 @@ def recipe(target: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 def test_every_command_of_the_readme_works_and_shows_what_it_says(workspace: Workspace) -> None:
     """Each ends with exit 0; where the README shows output under a command, that is what it prints."""
