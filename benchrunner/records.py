@@ -515,7 +515,7 @@ class LeaseReleased:
     key_id: str
     fence: int
     released_at: str
-    reason: str  # "done" | "next_shard" | "drained" | "crash" | "stall" | "auth" | "quota" | ...
+    reason: str  # "done" | "next_shard" | "sent" | "drained" | "crash" | "stall" | "auth" | "quota" | ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from benchrunner.clock import Clock, utc_text
-from benchrunner.engine.books import KeySetup
+from benchrunner.engine.books import SENT, KeySetup
 from benchrunner.engine.calls import HandBack, Pass
 from benchrunner.engine.state import RunState
 from benchrunner.policies.base import Choice, Grant, KeyView, ShardView
@@ -64,10 +64,9 @@ class StubPolicy:
 
     name = "stub"
 
-    def __init__(self, *, managed: bool = True, joins: bool = False) -> None:
+    def __init__(self, *, managed: bool = True, joins: bool = False, hands_on: bool = False) -> None:
         """`joins`: a key nobody waits for is put on the first running shard that has trials left."""
-        self.managed = managed
-        self.joins = joins
+        self.managed, self.joins, self.hands_on = managed, joins, hands_on
 
     def choose(self, *, now_s: float, shards: tuple[ShardView, ...], keys: tuple[KeyView, ...]) -> Choice:
         """Return every grant that fits now."""
@@ -310,7 +309,7 @@ def check_state(
             raise AssertionError(f"{shard_id} is still called running after the run's end")
     for worker_id, worker in state.workers.items():
         _agree(f"name of {worker_id}", worker_id, worker.worker_id)
-        if worker.released and worker.running:
+        if worker.released and worker.running and worker.stopping != SENT:
             raise AssertionError(f"{worker_id} runs {sorted(worker.running)} on a key it gave back")
     _agree("trials in two workers' hands", [], [trial_id for trial_id, times in held.items() if times > 1])
     if state.ended is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 
 from benchrunner.limits.domains import burst_of, requests_per_s
 from benchrunner.records import Key, KeyEntry, Shard
@@ -62,6 +63,10 @@ class ShardState:
     fruitless: int = 0  # leases in a row that ran out of time with no trial ended
 
 
+SENT = "sent"
+"""Why a worker ends that has no more to send, only replies to wait for: its key serves on without it."""
+
+
 @dataclass(slots=True, kw_only=True)
 class WorkerState:
     """A worker and what it holds."""
@@ -75,8 +80,10 @@ class WorkerState:
     ended: int = 0  # trials it brought to an end under its present lease
     released: bool = False
     stopping: str = ""  # the reason it was told to end
+    asked: int = 0  # times it was asked to say when it has sent everything
+    sent_out: bool | None = None  # whether it has; None: it was not asked since it was last given trials
     kill_at_s: float | None = None
-    wait_s: float = 0.0  # how long its last call waited for a permit
+    wait_s: float = inf  # how long its last call waited for a permit; inf: its first one waits
     sent_s: deque[float] = field(default_factory=deque)  # its calls of the last second
 
     @property

@@ -129,11 +129,19 @@ class Caller:
         self._deployment = 0
 
     def call(
-        self, request: ChatRequest, *, trial_id: str, turn: int, budget: TimeBudget, rng: random.Random
+        self,
+        request: ChatRequest,
+        *,
+        trial_id: str,
+        turn: int,
+        budget: TimeBudget,
+        rng: random.Random,
+        leaves: Callable[[bool], None],
     ) -> ChatReply:
         """Return the model's reply to `request`.
 
-        Raises TrialLost when infrastructure ends the trial, HandBack when the worker is to stop.
+        `leaves` is told True when the request has left, False when it must be sent again. Raises TrialLost when
+        infrastructure ends the trial, HandBack when the worker is to stop.
 
         How the last attempt ended is told with what comes next, the trial's end or the next request: see `untold`.
         """
@@ -145,9 +153,10 @@ class Caller:
             attempt += 1
             if budget.used_up:  # before the first try too: slow replies use it up just as failures do
                 raise TrialLost("api_timeout", f"used {budget.spent_s:.0f} s of provider time")
-            if pause_before_s and self._stopped(pause_before_s):
+            leaves(False)
+            if self._stopped(pause_before_s):
                 raise HandBack
-            result = self._attempt(request, trial_id, turn, attempt, pause_before_s)
+            result = self._attempt(request, trial_id, turn, attempt, pause_before_s, leaves)
             pause_before_s = 0.0
             budget.spend(result.latency_s)
             reply = result.reply
@@ -197,7 +206,13 @@ class Caller:
             raise TrialLost("rate_limit", result.detail)
 
     def _attempt(
-        self, request: ChatRequest, trial_id: str, turn: int, attempt: int, backoff: float
+        self,
+        request: ChatRequest,
+        trial_id: str,
+        turn: int,
+        attempt: int,
+        backoff: float,
+        leaves: Callable[[bool], None],
     ) -> CallResult:
         begin = self._begin
         deployment = begin.model.deployments[self._deployment % len(begin.model.deployments)]
@@ -239,13 +254,18 @@ class Caller:
             if announced:
                 self._say(Withdrawn(ref=ref))
             raise
+
+        def departed(at_mono_s: float) -> None:
+            self._gate.departed(granted, at_mono_s)
+            leaves(True)
+
         result = self._provider.send(
             request,
             model=begin.model,
             deployment=deployment,
             key=begin.key,
             timeout_s=begin.provider.timeout_s,
-            departed=lambda at_mono_s: self._gate.departed(granted, at_mono_s),
+            departed=departed,
         )
         self._account(granted, result, estimate)
         paused, pause_s = "", 0.0

@@ -61,6 +61,14 @@ class TrialHandedBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AllSent:
+    """The last request of every trial in the worker's hands has left, as `TellWhenSent` number `nth` asked to know."""
+
+    worker_id: str
+    nth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyTrouble:
     """A worker's key was refused."""
 
@@ -93,6 +101,7 @@ Event = (
     | CallFinished
     | TrialFinished
     | TrialHandedBack
+    | AllSent
     | KeyTrouble
     | WorkerExited
     | StopRequested
@@ -124,6 +133,14 @@ class Assign:
 
     worker_id: str
     trial_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellWhenSent:
+    """Have the worker say AllSent; trials it is given later make it void."""
+
+    worker_id: str
+    nth: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,4 +199,4 @@ class End:
     held_elsewhere: bool = False  # all that is left waits for keys other runs hold, and the wait ran out
 
 
-Command = StartWorker | GoOn | Assign | StopWorker | KillWorker | Release | RefuseKey | Keep | Say | End
+Command = StartWorker | GoOn | Assign | TellWhenSent | StopWorker | KillWorker | Release | RefuseKey | Keep | Say | End

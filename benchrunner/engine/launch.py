@@ -210,6 +210,7 @@ def _run_plan(
         trial_timeout_s=config.run.trial_timeout_s,
         suite=config.run.suite,
         tasks_file=str(config.run.tasks or ""),
+        one_turn=plan.one_turn,
     )
 
 

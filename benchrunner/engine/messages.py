@@ -72,6 +72,17 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TellWhenSent:
+    """Say AllSent, with this number, once every trial handed in so far has sent its last request.
+
+    Only of a suite whose dialogues have one turn: of others nobody knows which request is a trial's last. Void when
+    another Order follows.
+    """
+
+    nth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
     """Take no more trials. `now`: also hand back the running ones at their next call."""
 
@@ -158,6 +169,13 @@ class TrialReturned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AllSent:
+    """Every trial in the worker's hands has sent its last request; `nth` is TellWhenSent's."""
+
+    nth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRefused:
     """The provider refuses the key itself: `auth` (retire it) or `quota` (park it for `park_s`)."""
 
@@ -177,6 +195,7 @@ Message = (
     Begin
     | Order
     | Recorded
+    | TellWhenSent
     | Stop
     | Ready
     | Sending
@@ -185,6 +204,7 @@ Message = (
     | CapMoved
     | TrialEnded
     | TrialReturned
+    | AllSent
     | KeyRefused
     | WorkerFailed
 )

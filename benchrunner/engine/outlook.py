@@ -201,7 +201,7 @@ def play(world: World, *, calls_one_by_one: int = CALLS_ONE_BY_ONE) -> Forecast:
     """Return the forecast of a world, played call by call up to so many calls."""
     if sum(shape.calls for shape in world.shapes.values()) > calls_one_by_one:
         return play_flow(world)
-    return play_calls(world, VirtualConductor(world.shards, world.keys, world.policy))
+    return play_calls(world, VirtualConductor(world.shards, world.keys, world.policy, one_turn=world.one_turn))
 
 
 def world_of(
@@ -229,6 +229,7 @@ def world_of(
             stagger_s=phase.stagger_s / speed_of(config),
             batch_size=config.run.batch_size,
         ),
+        one_turn=plan.one_turn,
     )
 
 

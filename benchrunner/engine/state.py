@@ -4,7 +4,7 @@
                  │ 1. the event's own handler changes shards, workers, keys
                  │ 2. workers with room are fed from their shard's queue          -> Assign
                  │ 3. the policy is asked which shards get which free keys        -> StartWorker, GoOn, Assign
-                 │ 4. workers with nothing left are let go, their keys freed      -> StopWorker, Release
+                 │ 4. workers with nothing left to send are let go, keys freed    -> TellWhenSent, StopWorker, Release
                  │    and those go to the next shards at once                     -> StartWorker, GoOn, Assign
                  └ 5. the run ends when nothing runs and nothing can be started   -> End
 
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 
 from benchrunner.engine import events as ev
 from benchrunner.engine import rations
-from benchrunner.engine.books import KeySetup, KeyState, Rules, ShardState, WorkerState
+from benchrunner.engine.books import SENT, KeySetup, KeyState, Rules, ShardState, WorkerState
 from benchrunner.engine.call_times import CallTimes
 from benchrunner.errors import InvalidTransition
 from benchrunner.planning.shard_time import expected_shard_s, last_reply_s
@@ -68,8 +68,12 @@ class RunState:
         policy: Policy,
         rules: Rules,
         done: Iterable[str] = (),
+        one_turn: bool = False,
     ) -> None:
-        """Take a run's plan. `done`: trials that an earlier sitting of this run already scored."""
+        """Take a run's plan. `done`: trials that an earlier sitting of this run already scored.
+
+        `one_turn`: every dialogue of the suite is one request and its reply.
+        """
         settled = set(done)
         self._run_id, self._policy, self._rules = run_id, policy, rules
         self.shards: dict[str, ShardState] = {}
@@ -87,6 +91,8 @@ class RunState:
         self.ended: ev.End | None = None
         self.asks_again_s: float | None = None  # when the policy wants to be asked again, though nothing happens
         self._worker_count = 0
+        self._hands_on = policy.hands_on and one_turn
+        self._came_back: set[str] = set()  # trials that needed their key again after it was handed on
         self._spoiled: dict[str, int] = {}  # trial -> times infrastructure spoiled it
         self._crashed: dict[str, int] = {}  # trial -> crashes it was running at
         self._crash_times: deque[float] = deque()
@@ -158,6 +164,10 @@ class RunState:
                 self._on_trial(event, at, out)
             case ev.TrialHandedBack():
                 self._on_handed_back(event, out)
+            case ev.AllSent():
+                worker = self._worker(event)
+                if worker.sent_out is not None and event.nth == worker.asked:
+                    worker.sent_out = True
             case ev.KeyTrouble():
                 self._on_key_trouble(event, now_s, at, out)
             case ev.LeaseDenied():
@@ -260,6 +270,8 @@ class RunState:
     def _on_handed_back(self, event: ev.TrialHandedBack, out: list[ev.Command]) -> None:
         worker = self._worker(event)
         if event.trial_id in worker.running:
+            if worker.stopping == SENT:
+                self._came_back.add(event.trial_id)
             self._requeue(worker, event.trial_id, out)
 
     def _requeue(self, worker: WorkerState, trial_id: str, out: list[ev.Command]) -> None:
@@ -318,7 +330,8 @@ class RunState:
         worker = self._worker(event)
         state = self.shards[worker.shard_id]
         # A worker that we killed in a request it was to give up is nobody's crash; one that hung is.
-        if not event.blameless and (not worker.stopping or (worker.stopping == "stall" and worker.running)):
+        at_work = not worker.stopping or (worker.stopping in ("stall", SENT) and bool(worker.running))
+        if not event.blameless and at_work:
             self._count_crash(event, worker, state, now_s, at, out)
         if not worker.released:
             out.append(ev.Release(worker_id=worker.worker_id, reason=worker.stopping or "crash"))
@@ -390,6 +403,8 @@ class RunState:
             self._feed(now_s, at, out)
             if self._grant(now_s, at, out):
                 self._feed(now_s, at, out)
+        if self._hands_on and not self._stop:
+            self._hand_on(out)
         if self._let_go(at, out) and not self._stop and self._grant(now_s, at, out):
             self._feed(now_s, at, out)  # a key that came free is not idle until something else happens
         self._maybe_end(now_s, at, out)
@@ -400,13 +415,15 @@ class RunState:
             for worker in self.workers.values():
                 out.append(ev.StopWorker(worker_id=worker.worker_id, now=True))
         for worker in self.workers.values():
-            if worker.stopping not in ("", "drained") or self._stop in ("now", "kill"):
+            overdue = now_s >= worker.deadline_s
+            in_time = worker.stopping in ("", "drained") or (worker.stopping == SENT and not overdue)
+            if not in_time or self._stop in ("now", "kill"):
                 if worker.kill_at_s is None:
                     worker.kill_at_s = now_s + self._rules.kill_after_s
                 elif now_s >= worker.kill_at_s:
                     worker.kill_at_s = now_s + self._rules.kill_after_s
                     out.append(ev.KillWorker(worker_id=worker.worker_id))
-            elif not worker.stopping and now_s >= worker.deadline_s:
+            elif not worker.stopping and overdue:
                 out.append(ev.Say(text=f"worker {worker.worker_id} overran its shard's time and is stopped"))
                 self._tell_to_stop(worker, "stall", out)
                 self._count_stall(worker, at, out)
@@ -563,21 +580,48 @@ class RunState:
                 if not taken:
                     continue
                 worker.running.update(dict.fromkeys(taken, state.shard.shard_id))
+                worker.sent_out = None
                 state.running += len(taken)
                 out += [ev.Keep(event=TrialStarted(trial_id=trial_id, started_at=at)) for trial_id in taken]
                 out.append(ev.Assign(worker_id=worker_id, trial_ids=tuple(taken)))
+
+    def _hand_on(self, out: list[ev.Command]) -> None:
+        """Tell workers that have sent all they had, and whose key others wait for, to end with their last replies.
+
+        A trial that needs its key once more is handed back, and keeps the next one to its end.
+        """
+        for worker in self.workers.values():
+            state = self.shards[worker.shard_id]
+            if worker.stopping or state.pending or not worker.running or not self.keys[worker.key_id].setup.slots:
+                continue
+            if worker.sent_out is None:
+                worker.sent_out, worker.asked = False, worker.asked + 1
+                out.append(ev.TellWhenSent(worker_id=worker.worker_id, nth=worker.asked))
+            elif worker.sent_out and self._is_awaited(worker) and self._came_back.isdisjoint(worker.running):
+                self._tell_to_stop(worker, SENT, out)
+
+    def _is_awaited(self, worker: WorkerState) -> bool:
+        """Return whether another model's shard has trials left that the worker's key could run."""
+        mine = self.shards[worker.shard_id].shard
+        waiting = [
+            one.shard
+            for one in self.shards.values()
+            if one.pending and one.status != "failed" and one.shard.provider == mine.provider
+        ]
+        # What is left of its own model it will go on with, as soon as few enough replies are out.
+        return bool(waiting) and all(shard.model != mine.model for shard in waiting)
 
     def _let_go(self, at: str, out: list[ev.Command]) -> bool:
         """Release what is not needed any more; return whether a key came free by it."""
         freed = False
         for worker in self.workers.values():
             state = self.shards[worker.shard_id]
-            if worker.running:
+            if worker.running and worker.stopping != SENT:
                 continue
             if not worker.stopping and not state.pending:
                 self._tell_to_stop(worker, "done", out, now=False)
             if worker.stopping and not worker.released:
-                # Nothing of it runs any more, so the key is free before the process has ended.
+                # Nothing of it will be sent any more, so the key is free before the process has ended.
                 worker.released = freed = True
                 out.append(ev.Release(worker_id=worker.worker_id, reason=worker.stopping))
         for state in self.shards.values():

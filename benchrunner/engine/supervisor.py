@@ -96,6 +96,7 @@ class RunPlan:
     trial_timeout_s: float
     suite: str
     tasks_file: str
+    one_turn: bool  # every dialogue of the suite is one request and its reply
 
 
 @dataclass(slots=True)
@@ -134,6 +135,7 @@ class Supervisor:
             policy=plan.policy,
             rules=plan.rules,
             done=plan.done,
+            one_turn=plan.one_turn,
         )
         self._hands: dict[str, Hand] = {}
         self._departed: dict[str, Hand] = {}  # those whose death is just being told
@@ -273,6 +275,8 @@ class Supervisor:
                     )
                 case ms.TrialReturned():
                     self._tell(ev.TrialHandedBack(worker_id=worker_id, trial_id=message.trial_id))
+                case ms.AllSent():
+                    self._tell(ev.AllSent(worker_id=worker_id, nth=message.nth))
                 case ms.KeyRefused():
                     self._tell(
                         ev.KeyTrouble(
@@ -382,6 +386,9 @@ class Supervisor:
                 self._start(command)
             case ev.GoOn():
                 self._go_on(command)
+            case ev.TellWhenSent():
+                if (hand := self._hands.get(command.worker_id)) is not None:
+                    hand.worker.send([ms.TellWhenSent(nth=command.nth)])
             case ev.StopWorker():
                 if (hand := self._hands.get(command.worker_id)) is not None:
                     hand.worker.send([ms.Stop(now=command.now)])

@@ -187,7 +187,7 @@ class _FromHere:
     """The run's policy, told that what runs already runs and what has ended was there. For one play."""
 
     def __init__(self, policy: Policy, state: RunState, standing: tuple[Grant, ...], now_s: float) -> None:
-        self.name, self.managed, self.joins = policy.name, policy.managed, policy.joins
+        self.name, self.managed, self.joins, self.hands_on = policy.name, policy.managed, policy.joins, policy.hands_on
         self._policy = policy
         self._standing = _Standing(standing)
         self._started_s = {

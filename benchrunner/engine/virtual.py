@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchrunner.engine import events as ev
 from benchrunner.engine.books import Rules, key_setup
 from benchrunner.engine.state import RunState
-from benchrunner.planning.conducting import GoOn, Hand, LetGo, Order, Start
+from benchrunner.planning.conducting import GoOn, Hand, LetGo, Order, Start, TellWhenSent
 from benchrunner.policies.base import Policy
 from benchrunner.records import KeyEntry, Shard, TrialStatus
 
@@ -17,14 +17,17 @@ _NO_TIME = ""  # what RunState stamps its facts with: nobody keeps those of a vi
 class VirtualConductor:
     """A run's rules without a run. Implements planning.conducting.Conductor."""
 
-    def __init__(self, shards: Sequence[Shard], keys: Sequence[KeyEntry], policy: Policy) -> None:
-        """Take the shards and keys as they are at the speed of the forecast."""
+    def __init__(
+        self, shards: Sequence[Shard], keys: Sequence[KeyEntry], policy: Policy, *, one_turn: bool = False
+    ) -> None:
+        """Take the shards and keys as they are at the speed of the forecast; `one_turn` as RunState does."""
         self._state = RunState(
             run_id="forecast",
             shards=shards,
             keys=[key_setup(key) for key in keys],
             policy=policy,
             rules=Rules(shard_timeout_s=float("inf")),
+            one_turn=one_turn,
         )
 
     @property
@@ -58,6 +61,10 @@ class VirtualConductor:
         )
         return self._play(finished, now_s)
 
+    def all_sent(self, worker_id: str, nth: int, now_s: float) -> list[Order]:
+        """See Conductor."""
+        return self._play(ev.AllSent(worker_id=worker_id, nth=nth), now_s)
+
     def worker_gone(self, worker_id: str, now_s: float) -> list[Order]:
         """See Conductor."""
         return self._play(ev.WorkerExited(worker_id=worker_id, exit_code=0), now_s)
@@ -74,6 +81,8 @@ class VirtualConductor:
                     orders.append(GoOn(worker_id=command.worker_id, shard_id=command.shard_id))
                 case ev.Assign():
                     orders.append(Hand(worker_id=command.worker_id, trial_ids=command.trial_ids))
+                case ev.TellWhenSent():
+                    orders.append(TellWhenSent(worker_id=command.worker_id, nth=command.nth))
                 case ev.Release():
                     orders.append(LetGo(worker_id=command.worker_id))
                 case _:

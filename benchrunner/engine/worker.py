@@ -126,7 +126,11 @@ class Worker:
         self._hand_back = threading.Event()
         self._threads: list[threading.Thread] = []
         self._finisher_started = False
-        self._load = 0  # trials handed in and not yet ended; read and changed under `_write`
+        # Keeps the next three together. Not `_write`: the main thread must not wait for one who writes.
+        self._count = threading.Lock()
+        self._load = 0  # trials handed in and not yet ended
+        self._unsent = 0  # of these, those that still have a request to send
+        self._tell_sent = 0  # under which number to say that there are none of these; 0: nobody wants to know
         self._suite: Suite = load_suite(begin.suite, begin.tasks_file or None)
         self._provider = HttpChatProvider(begin.provider, clock=self._clock)
         self._gate, self._close_gate = open_gate(begin, self._clock)
@@ -145,6 +149,8 @@ class Worker:
                             waiting = self._awaited.pop(ref, None)
                             if waiting is not None:
                                 waiting.put(ref)
+                    case ms.TellWhenSent():
+                        self._promise(message.nth)
                     case ms.Stop():
                         if message.now:
                             self._hand_back.set()
@@ -172,8 +178,10 @@ class Worker:
         self._hand_back.set()
 
     def _take(self, order: ms.Order) -> None:
-        with self._write:
+        with self._count:
             self._load += 1
+            self._unsent += 1
+            self._tell_sent = 0
             wanted = self._load
         self._inbox.put(order)
         if wanted > len(self._threads):
@@ -184,7 +192,33 @@ class Worker:
             self._threads.append(thread)
             thread.start()
 
+    def _promise(self, nth: int) -> None:
+        with self._count:
+            self._tell_sent = nth if self._unsent else 0
+            if self._unsent:
+                return
+        # In a thread of its own: this one must not write.
+        threading.Thread(target=self._tell, args=[[ms.AllSent(nth=nth)]], name="all-sent", daemon=True).start()
+
     # --- dialogue threads -------------------------------------------------------------------------------------------
+
+    def _leaves(self) -> Callable[[bool], None]:
+        """Return what counts one trial's request out, True, and in again, and says AllSent where that is wanted."""
+        out = False
+
+        def leaves(left: bool) -> None:
+            nonlocal out
+            if left == out:
+                return
+            out = left
+            with self._count:
+                self._unsent += -1 if left else 1
+                if self._unsent or not self._tell_sent:
+                    return
+                nth, self._tell_sent = self._tell_sent, 0
+            self._tell([ms.AllSent(nth=nth)])
+
+        return leaves
 
     def _dialogues(self) -> None:
         acknowledged: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -236,12 +270,15 @@ class Worker:
         budget = TimeBudget(limit_s=self._begin.trial_timeout_s)
         rng = random.Random(trial.seed)
         turns = 0
+        leaves = self._leaves()
         ended: ms.Message
         dialogue = self._suite.dialogue(trial, order.task, protocol=self._begin.model.protocol)
         try:
             request = next(dialogue)
             while True:
-                reply = caller.call(request, trial_id=trial.trial_id, turn=turns, budget=budget, rng=rng)
+                reply = caller.call(
+                    request, trial_id=trial.trial_id, turn=turns, budget=budget, rng=rng, leaves=leaves
+                )
                 turns += 1
                 request = dialogue.send(reply)
         except StopIteration as stop:
@@ -276,9 +313,10 @@ class Worker:
             )
         finally:
             dialogue.close()
-        with self._write:
+        with self._count:
             self._load -= 1
         self._tell([*caller.untold(), ended])
+        leaves(True)
 
     def _tell(self, messages: Sequence[ms.Message]) -> None:
         packet = ms.encode(messages)

@@ -35,13 +35,21 @@ class Hand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TellWhenSent:
+    """Say `all_sent`, with this number, once every trial handed to the worker has sent its one request."""
+
+    worker_id: str
+    nth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LetGo:
-    """The worker has nothing left: its key is free, its process ends."""
+    """The worker has nothing left to send: its key is free, its process ends with its last reply."""
 
     worker_id: str
 
 
-Order = Start | GoOn | Hand | LetGo
+Order = Start | GoOn | Hand | TellWhenSent | LetGo
 
 
 class Conductor(Protocol):
@@ -67,6 +75,10 @@ class Conductor(Protocol):
 
     def trial_done(self, worker_id: str, trial_id: str, now_s: float) -> list[Order]:
         """The worker finished a trial."""
+        ...
+
+    def all_sent(self, worker_id: str, nth: int, now_s: float) -> list[Order]:
+        """Every trial the worker holds has sent its one request, which TellWhenSent `nth` asked to know."""
         ...
 
     def worker_gone(self, worker_id: str, now_s: float) -> list[Order]:

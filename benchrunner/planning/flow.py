@@ -135,6 +135,7 @@ class _Flow:
         self._leases: list[LeaseForecast] = []
         self._number = 0
         self._first_s = self._end_s = 0.0
+        self._hands_on = world.policy.hands_on and world.one_turn
         self._now_s = 0.0
         self._ask_s = 0.0  # when the policy is to be asked next
         self._hold_ends_s = _NEVER_S  # when a worker may next be given more than its fair share
@@ -382,12 +383,15 @@ class _Flow:
                 worker.end()
                 self._left -= 1
             if len(worker.ends) < before:
-                self._end_s = self._now_s
+                self._end_s = max(self._end_s, self._now_s)
                 ended.append(worker)
         for one in {id(worker.of): worker.of for worker in ended}.values():
             self._feed(one)
         if self._world.policy.joins and any(self._is_wanted(worker) for worker in ended):
             self._grant()
+        for worker in ended if self._hands_on else ():
+            if self._is_spare(worker) and worker.key.slots and self._is_awaited(worker):
+                self._hand_on(worker)
         for one in {id(worker.of): worker.of for worker in ended}.values():
             self._let_go(one)
 
@@ -395,6 +399,22 @@ class _Flow:
         """Return whether the worker has nothing left to take while other shards of its model do."""
         model = worker.of.shard.model
         return self._is_spare(worker) and any(one.pending and one.shard.model == model for one in self._shards)
+
+    def _is_awaited(self, worker: _WorkerFlow) -> bool:
+        """Return whether its key could run trials of other models, and none of its own is left to take."""
+        mine = worker.of.shard
+        waiting = [one.shard for one in self._shards if one.pending and one.shard.provider == mine.provider]
+        return bool(waiting) and all(shard.model != mine.model for shard in waiting)
+
+    def _hand_on(self, worker: _WorkerFlow) -> None:
+        """Have what the worker still runs end without its key: its requests have left, only replies are out."""
+        for ends_at, _, one in worker.ends:
+            left_s = ends_at - worker.progress_s
+            worker.calls += left_s / one.call_s
+            self._end_s = max(self._end_s, self._now_s + left_s)
+        self._left -= len(worker.ends)
+        while worker.ends:
+            worker.end()
 
     def _let_go(self, one: _ShardFlow) -> None:
         for worker in [] if one.pending else [worker for worker in one.workers if not worker.ends]:

@@ -25,6 +25,7 @@ class PhasePlan:
     tasks: Mapping[TaskKey, Task]
     trials: tuple[Trial, ...]
     shards: tuple[Shard, ...]
+    one_turn: bool = False  # every dialogue is one request and its reply
 
     def task_of(self, trial: Trial) -> Task:
         """Return the trial's task."""
@@ -89,7 +90,8 @@ def plan_shards(phase: Phase, models: Sequence[ModelEntry], suite: Suite, grid: 
             )
         )
     trials = tuple(replace(trial, shard_id=shard_of[trial.trial_id]) for trial in grid.trials)
-    return PhasePlan(phase=phase, tasks=grid.tasks, trials=trials, shards=tuple(shards))
+    one_turn = suite.max_turns == 1
+    return PhasePlan(phase=phase, tasks=grid.tasks, trials=trials, shards=tuple(shards), one_turn=one_turn)
 
 
 def condition_groups(phase: Phase) -> dict[tuple[str, str, float], int]:

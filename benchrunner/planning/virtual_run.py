@@ -18,7 +18,7 @@ from itertools import count
 
 from benchrunner.limits.domains import spread_s
 from benchrunner.limits.local import LocalWindows
-from benchrunner.planning.conducting import Conductor, GoOn, Hand, LetGo, Order, Start
+from benchrunner.planning.conducting import Conductor, GoOn, Hand, LetGo, Order, Start, TellWhenSent
 from benchrunner.planning.forecast import (
     CALL_OVERHEAD_S,
     WORKER_START_S,
@@ -74,6 +74,10 @@ class _Worker:
     ready_s: float
     next_pace_s: float = 0.0  # under `native`
     held_until_s: float = 0.0
+    in_hand: int = 0  # trials it holds
+    unsent: int = 0  # of these, those that have sent nothing yet
+    tell_sent: int = 0  # under which number to say that there are none of these; 0: nobody asked
+    let_go: bool = False
 
 
 @dataclass(slots=True)
@@ -189,12 +193,16 @@ class _Run:
 
     def _follow(self, orders: list[Order]) -> None:
         now_s = self._clock.at_s
+        asked: list[_Worker] = []
         for order in orders:
             match order:
                 case Start():
                     self._start(order, now_s)
                 case Hand():
                     worker = self._workers[order.worker_id]
+                    worker.in_hand += len(order.trial_ids)
+                    worker.unsent += len(order.trial_ids)
+                    worker.tell_sent = 0
                     for trial_id in order.trial_ids:
                         dialogue = _Dialogue(worker, trial_id, self._world.shapes[trial_id])
                         self._at(max(now_s, worker.ready_s), self._ask, dialogue)
@@ -202,9 +210,25 @@ class _Run:
                     worker = self._workers[order.worker_id]
                     self._note_lease(worker, now_s)
                     worker.shard, worker.leased_s = self._shards[order.shard_id], now_s
+                case TellWhenSent():
+                    asked.append(self._workers[order.worker_id])
+                    asked[-1].tell_sent = order.nth
                 case LetGo():
-                    self._note_lease(self._workers[order.worker_id], now_s)
-                    heappush(self._gone, (now_s + EXIT_S, order.worker_id))
+                    worker = self._workers[order.worker_id]
+                    worker.let_go = True
+                    self._note_lease(worker, now_s)
+                    self._end_if_idle(worker)
+        for worker in asked:
+            self._say_if_sent(worker)
+
+    def _say_if_sent(self, worker: _Worker) -> None:
+        if worker.tell_sent and not worker.unsent:
+            nth, worker.tell_sent = worker.tell_sent, 0
+            self._follow(self._conductor.all_sent(worker.worker_id, nth, self._clock.at_s))
+
+    def _end_if_idle(self, worker: _Worker) -> None:
+        if worker.let_go and not worker.in_hand:
+            heappush(self._gone, (self._clock.at_s + EXIT_S, worker.worker_id))
 
     def _note_lease(self, worker: _Worker, now_s: float) -> None:
         self._leases.append((worker.shard, worker.key_id, worker.leased_s, now_s))
@@ -302,6 +326,9 @@ class _Run:
         self._conductor.call_leaves(worker.worker_id, now_s - dialogue.asked_s, now_s)
         latency_s = dialogue.shape.latencies_s[dialogue.place]
         self._at(now_s + latency_s + CALL_OVERHEAD_S, self._reply, dialogue)
+        if not dialogue.place:
+            worker.unsent -= 1
+            self._say_if_sent(worker)
 
     def _reply(self, dialogue: _Dialogue) -> None:
         now_s = self._clock.at_s
@@ -310,4 +337,7 @@ class _Run:
         if dialogue.place < dialogue.shape.calls:
             self._ask(dialogue)
         else:
-            self._follow(self._conductor.trial_done(dialogue.worker.worker_id, dialogue.trial_id, now_s))
+            worker = dialogue.worker
+            worker.in_hand -= 1
+            self._end_if_idle(worker)
+            self._follow(self._conductor.trial_done(worker.worker_id, dialogue.trial_id, now_s))

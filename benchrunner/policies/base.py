@@ -91,6 +91,7 @@ class Policy(Protocol):
     name: str
     managed: bool  # False: shards pace themselves and consult no shared window (`native`)
     joins: bool  # True: idle keys join running shards (`pool`)
+    hands_on: bool  # True: a key is free once nothing more will be sent under its lease (`pool`)
 
     def choose(self, *, now_s: float, shards: tuple[ShardView, ...], keys: tuple[KeyView, ...]) -> Choice:
         """Return the grants to make at `now_s`. Called again after every event; must not grant what does not fit."""

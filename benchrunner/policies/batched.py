@@ -12,6 +12,7 @@ class Batched:
     name = "batched"
     managed = True
     joins = False
+    hands_on = False
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size

@@ -26,6 +26,7 @@ class Native:
     name = "native"
     managed = False
     joins = False
+    hands_on = False
 
     def __init__(self, order: Order, stagger_s: float) -> None:
         self.order = order

@@ -18,6 +18,7 @@ class Pool:
     name = "pool"
     managed = True
     joins = True
+    hands_on = True
 
     def choose(self, *, now_s: float, shards: tuple[ShardView, ...], keys: tuple[KeyView, ...]) -> Choice:
         """Return a grant for each waiting shard that a key is there for, then a join for each key left that can help.

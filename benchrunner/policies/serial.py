@@ -12,6 +12,7 @@ class Serial:
     name = "serial"
     managed = True
     joins = False
+    hands_on = False
 
     def choose(self, *, now_s: float, shards: tuple[ShardView, ...], keys: tuple[KeyView, ...]) -> Choice:
         """Return at most one grant: the first shard in order that can run, if nobody holds a key.

@@ -219,6 +219,7 @@ def small_run(config: Config, base_url: str) -> RunPlan:
         domains=domains_of([provider], keys, models),
         policy=make_policy("pool", order="concurrent", stagger_s=0.0, batch_size=3), rules=rules_of(config, 0.0),
         windows_path="", max_tries=2, patience_s=60.0, trial_timeout_s=60.0, suite="workflow", tasks_file="",
+        one_turn=plan.one_turn,
     )  # fmt: skip
 
 
@@ -291,6 +292,25 @@ def test_told_to_stop_at_once_it_hands_its_trials_back(play: Play) -> None:
     assert sorted(told) == sorted(trials)
     assert any(isinstance(m, ms.TrialReturned) for m in heard)
     assert worker.exit_code() == 0
+
+
+def test_asked_for_it_a_worker_says_when_all_its_requests_have_left(play: Play) -> None:
+    """AllSent comes with its number, once each trial's request is on its way and before its reply; with none out, too.
+    """
+    # Given a worker with four trials, asked to say when each has sent its request
+    worker = play.take()
+    play.begin(worker, granted(play.lease(worker)), trials=4)
+    worker.send([ms.TellWhenSent(nth=7)])
+    # When it says so
+    heard = play.hear(worker, until=lambda said: any(isinstance(message, ms.AllSent) for message in said))
+    # Then all four have reached the provider
+    assert [message.nth for message in heard if isinstance(message, ms.AllSent)] == [7]
+    assert play.counted()[0] >= 4
+    # And once all its trials have ended it says so at once
+    play.hear(worker, until=lambda said: len(ended_trials(said)) == 4)
+    worker.send([ms.TellWhenSent(nth=8)])
+    heard = play.hear(worker, until=lambda said: sum(isinstance(message, ms.AllSent) for message in said) == 2)
+    assert [message.nth for message in heard if isinstance(message, ms.AllSent)] == [7, 8]
 
 
 def test_a_slot_serves_one_holder_at_a_time(play: Play) -> None:

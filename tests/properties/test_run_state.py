@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
 from benchrunner.engine import events as ev
-from benchrunner.engine.books import KeySetup, Rules
+from benchrunner.engine.books import SENT, KeySetup, Rules
 from benchrunner.engine.state import SECOND_CHANCE, RunState
 from benchrunner.policies import make_policy
 from benchrunner.policies.base import Policy
@@ -33,15 +33,27 @@ class Process:
     killed: bool = False
     denied: bool = False
     released: bool = False
+    asked: int = 0  # under which number to say that it has sent all; 0: nobody wants to know
+    sent: bool = False  # it has said so, and was given nothing since
 
 
 class World:
     """Does what RunState commands, as its interpreter would, and checks every command as it is done."""
 
     def __init__(
-        self, shards: list[Shard], keys: list[KeySetup], policy: Policy, denies: bool, done: list[str]
+        self,
+        shards: list[Shard],
+        keys: list[KeySetup],
+        policy: Policy,
+        *,
+        denies: bool,
+        done: list[str],
+        one_turn: bool,
     ) -> None:
-        self.state = RunState(run_id="r1", shards=shards, keys=keys, policy=policy, rules=RULES, done=done)
+        self.state = RunState(
+            run_id="r1", shards=shards, keys=keys, policy=policy, rules=RULES, done=done, one_turn=one_turn
+        )
+        self.hands_on = one_turn and policy.hands_on
         self.clock = FakeClock()
         self.policy, self.denies = policy, denies
         self.slots = {key.key_id: key.slots for key in keys}
@@ -52,7 +64,7 @@ class World:
         self.retired: set[str] = set()
         self.scored: set[str] = set(done)
         self.invalid: set[str] = set()
-        self.started = self.fed = self.went_on = 0
+        self.started = self.fed = self.went_on = self.handed_on = 0
         self.end: ev.End | None = None
 
     def feed(self, happened: ev.Event) -> None:
@@ -71,11 +83,15 @@ class World:
         self.check_models()
 
     def check_models(self) -> None:
-        """Check that one slot serves one model, whatever shards its worker is busy with."""
+        """Check that one slot serves one model, whatever shards its worker is busy with.
+
+        Who has given the key back sends nothing more: only replies are awaited then.
+        """
         if not self.policy.managed:
             return
         for key_id, slots in self.slots.items():
-            models = {self.model_of[t] for p in self.processes.values() if p.key_id == key_id for t in p.held}
+            leased = [p for p in self.processes.values() if p.key_id == key_id and not p.released]
+            models = {self.model_of[t] for p in leased for t in p.held}
             assert not slots or len(models) <= slots, f"{models} at once on {key_id}"
 
     def do(self, command: ev.Command) -> None:
@@ -100,6 +116,14 @@ class World:
                 self.fed += not process.seen
                 process.held += command.trial_ids
                 process.seen += command.trial_ids
+                process.asked, process.sent = 0, False
+            case ev.TellWhenSent():
+                process = self.processes[command.worker_id]
+                assert self.hands_on, "asked although its key is not handed on"
+                assert not process.told, "asked although it was told to end"
+                assert not process.asked, "asked twice"
+                assert not process.sent, "asked again"
+                process.asked = command.nth
             case ev.StopWorker():
                 process = self.processes[command.worker_id]
                 process.told = "now" if command.now or process.told == "now" else "soft"
@@ -108,6 +132,10 @@ class World:
             case ev.Release():
                 process = self.processes[command.worker_id]
                 assert not process.released, "a key given back twice"
+                if process.held and command.reason == SENT:
+                    assert process.sent, "a key handed on although its worker may still send"
+                    assert process.told == "now", "a worker without a key may still send"
+                    self.handed_on += 1
                 process.released = True
             case ev.RefuseKey():
                 if command.kind is Outcome.AUTH:
@@ -172,6 +200,11 @@ class World:
         self.feed(ev.LeaseDenied(worker_id=worker_id))
         assert not process.released, "a key given back that was never had"
 
+    def say_sent(self, worker_id: str, process: Process) -> None:
+        said = ev.AllSent(worker_id=worker_id, nth=process.asked)
+        process.asked, process.sent = 0, True
+        self.feed(said)
+
     def wait(self, seconds: float) -> None:
         self.clock.sleep_s(seconds)
         self.feed(ev.Tick())
@@ -200,6 +233,10 @@ class World:
             if process.told == "now":
                 handed = ev.TrialHandedBack(worker_id=worker_id, trial_id=trial_id)
                 able += [lambda h=handed: self.feed(h)] * 3  # type: ignore[misc]
+        if process.asked:
+            able += [lambda: self.say_sent(worker_id, process)] * 12
+            stale = ev.AllSent(worker_id=worker_id, nth=process.asked - 1)
+            able.append(lambda: self.feed(stale))
         if process.seen and process.seen[0] not in process.held:
             able.append(lambda: self.finish(worker_id, process.seen[0]))  # a late result
         if process.held:
@@ -239,8 +276,8 @@ class World:
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
-    """Up to four shards over up to three keys of one or two providers, under any policy."""
+def worlds(draw: st.DrawFn, *, hands_on: bool = False) -> World:
+    """Up to four shards over up to three keys of one or two providers, under any policy, or one that hands keys on."""
     providers = draw(st.sampled_from([("a",), ("a", "b")]))
     keys = [
         make_key(f"key{n}", provider=providers[n % len(providers)], slots=draw(st.sampled_from([1, 1, 2, 0])))
@@ -261,23 +298,35 @@ def worlds(draw: st.DrawFn) -> World:
                 workers=draw(st.integers(1, 4)),
             )
         )
-    policy = draw(st.sampled_from(policies()))
+    policy = draw(st.sampled_from([one for one in policies() if one.hands_on or not hands_on]))
     trials = [trial_id for shard in shards for trial_id in shard.trial_ids]
     done = draw(st.lists(st.sampled_from(trials), unique=True, max_size=3))
-    return World(shards, keys, policy, denies=policy.managed and draw(st.booleans()), done=done)
+    denies, one_turn = policy.managed and draw(st.booleans()), hands_on or draw(st.booleans())
+    return World(shards, keys, policy, denies=denies, done=done, one_turn=one_turn)
 
 
 def policies() -> list[Policy]:
     """Every policy a run can have, and the two stubs."""
     natives = [make_policy("native", order=order, stagger_s=3.0) for order in ("serial", "concurrent", "grouped")]
     managed = [make_policy(name, order="serial", stagger_s=0.0) for name in ("serial", "batched", "pool")]
-    return [*managed, *natives, StubPolicy(), StubPolicy(joins=True)]
+    return [*managed, *natives, StubPolicy(), StubPolicy(joins=True), StubPolicy(hands_on=True)]
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(world=worlds(), seed=st.integers(0, 2**32), steps=st.integers(5, 120))
 def test_every_trial_is_in_one_place_and_every_run_ends(world: World, seed: int, steps: int) -> None:
     """Whatever happens, each trial is queued, held once, or ended once; keys come back; a fair world ends the run."""
+    live(world, seed, steps)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(world=worlds(hands_on=True), seed=st.integers(0, 2**32), steps=st.integers(20, 120))
+def test_a_key_that_is_handed_on_while_replies_are_out_loses_nothing(world: World, seed: int, steps: int) -> None:
+    """The same of runs whose keys go to the next model once the last request has left; two may not send on one slot."""
+    live(world, seed, steps)
+
+
+def live(world: World, seed: int, steps: int) -> None:
     # Given any run in any world
     dice = random.Random(seed)
     world.feed(ev.Tick())
@@ -293,6 +342,7 @@ def test_every_trial_is_in_one_place_and_every_run_ends(world: World, seed: int,
     assert end is not None
     event(end.status.value)
     event(f"a worker went on: {world.went_on > 0}")
+    event(f"a key was handed on: {world.handed_on > 0}")
     assert (end.status is RunStatus.COMPLETE) == (world.scored == set(world.shard_of))
     assert end.no_usable_key == (end.status is RunStatus.FAILED)
     assert world.processes == {}

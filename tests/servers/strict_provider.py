@@ -1,11 +1,12 @@
 """An OpenAI-compatible server that owes nothing to benchrunner: it counts at arrival and refuses what is over.
 
     python strict_provider.py [--limit 10] [--per-s 1.0] [--latency 0.05] [--text OK] [--refuse KEY ...] [--port 0]
-                              [--latency-of MODEL=SECONDS ...] [--sigma 0.0] [--seed 1]
+                              [--latency-of MODEL=SECONDS ...] [--sigma 0.0] [--seed 1] [--stumble MODEL ...]
 
 Prints its port on the first line. GET /stats answers with what it saw. Standard library only, one thread.
 `--limit 0` counts and refuses nothing. With `--sigma` latencies are log-normal about their median; each follows from
 the seed, the model and the question, so whoever asks a question, and however often, waits equally long for it.
+With `--stumble` each question's first answer by that model is a 503, after its latency.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Seen:
         self.most_models: Counter[str] = Counter()
         self.by_model: Counter[str] = Counter()
         self.bodies: Counter[str] = Counter()
+        self.asked: Counter[tuple[str, str]] = Counter()  # model, question
         self.first_s: float | None = None
         self.last_s: float | None = None
 
@@ -137,11 +139,16 @@ async def serve(options: argparse.Namespace) -> None:
         seen.in_flight[key][model] += 1
         busy = sum(count > 0 for count in seen.in_flight[key].values())
         seen.most_models[key] = max(seen.most_models[key], busy)
-        wait_s = latency_s(options, model, str(request["messages"][-1]["content"]))
+        question = str(request["messages"][-1]["content"])
+        seen.asked[model, question] += 1
+        stumbles = model in options.stumble and seen.asked[model, question] == 1
+        wait_s = latency_s(options, model, question)
         if wait_s:
             await asyncio.sleep(wait_s)
         seen.in_flight[key][model] -= 1
         seen.last_s = time.monotonic()
+        if stumbles:
+            return "503 Service Unavailable", [], {"error": {"message": "the model stumbled"}}
         return (
             "200 OK",
             [],
@@ -171,6 +178,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.05)
     parser.add_argument("--latency-of", type=model_latency, action="append", default=[], metavar="MODEL=SECONDS")
     parser.add_argument("--sigma", type=float, default=0.0)
+    parser.add_argument("--stumble", action="append", default=[], metavar="MODEL")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--text", default="OK")
     parser.add_argument("--refuse", nargs="*", default=[])

@@ -26,11 +26,18 @@ class Play:
         policy: Policy | None = None,
         rules: Rules | None = None,
         done: Iterable[str] = (),
+        one_turn: bool = False,
     ) -> None:
         """Default: one shard of three trials, two at once, on one key."""
         self.clock = FakeClock()
         self.state = RunState(
-            run_id="r1", shards=shards, keys=keys, policy=policy or StubPolicy(), rules=rules or Rules(), done=done
+            run_id="r1",
+            shards=shards,
+            keys=keys,
+            policy=policy or StubPolicy(),
+            rules=rules or Rules(),
+            done=done,
+            one_turn=one_turn,
         )
         self.said: list[ev.Command] = []
 
@@ -63,6 +70,9 @@ class Play:
 
     def handed_back(self, worker_id: str, trial_id: str) -> list[ev.Command]:
         return self.feed(ev.TrialHandedBack(worker_id=worker_id, trial_id=trial_id))
+
+    def all_sent(self, worker_id: str, nth: int = 1) -> list[ev.Command]:
+        return self.feed(ev.AllSent(worker_id=worker_id, nth=nth))
 
     def key_refused(self, worker_id: str, *, detail: str = "invalid api key") -> list[ev.Command]:
         return self.feed(ev.KeyTrouble(worker_id=worker_id, kind=Outcome.AUTH, detail=detail, park_s=3e9))

@@ -38,6 +38,7 @@ class Bench:
         self.gate = StubGate(self.clock)
         self.told: list[Message] = []
         self.story: list[str] = []
+        self.leaves: list[bool] = []
         self.stop_at_s = float("inf")
         self.records = True
         self.budget = TimeBudget(limit_s=900.0)
@@ -83,7 +84,14 @@ class Bench:
 
     def call(self, *, turn: int = 0, request: ChatRequest = REQUEST, seed: int = 7) -> ChatReply:
         try:
-            return self.caller.call(request, trial_id="t0", turn=turn, budget=self.budget, rng=random.Random(seed))
+            return self.caller.call(
+                request,
+                trial_id="t0",
+                turn=turn,
+                budget=self.budget,
+                rng=random.Random(seed),
+                leaves=self.leaves.append,
+            )
         finally:
             self.tell(self.caller.untold())
 
@@ -403,6 +411,24 @@ def test_a_worker_told_to_stop_sends_nothing_more() -> None:
     with pytest.raises(HandBack):
         bench.call()
     assert (len(bench.provider.sent), bench.outcomes()) == (1, ["transient"])
+
+
+def test_a_stopped_worker_asks_for_no_permit_for_another_try() -> None:
+    """Its key may be another's by then: a try that need not wait is not made either."""
+    # Given a throttled call, and a stop while it was out
+    bench = Bench(*throttles(1, latency_s=2.0), make_result())
+    bench.stop_at_s = 1001.0
+    # When it would be tried again at once, Then it is handed back without a look at the windows
+    with pytest.raises(HandBack):
+        bench.call()
+    assert len(bench.gate.asked) == 1
+
+
+def test_whoever_waits_for_the_last_request_hears_when_one_leaves_and_when_it_is_needed_again() -> None:
+    """A request is out from its departure until its reply asks for another try."""
+    bench = Bench(*throttles(1), make_result())
+    bench.call()
+    assert bench.leaves == [False, True, False, True]
 
 
 def test_the_estimate_of_a_call_follows_what_the_model_answers() -> None:

@@ -224,11 +224,11 @@ def test_policy_that_does_not_join_leaves_no_trial_for_joiners() -> None:
 
 @pytest.mark.parametrize(
     ("waits_s", "share"),
-    [([], 8), ([SATURATED_WAIT_S / 2], 8), ([SATURATED_WAIT_S * 2], 4), ([0.0] * 5, 4), ([0.0] * 4, 8)],
+    [([], 4), ([SATURATED_WAIT_S / 2], 8), ([SATURATED_WAIT_S * 2], 4), ([0.0] * 5, 4), ([0.0] * 4, 8)],
     ids=["no call yet", "no wait", "calls wait", "half the key used without a wait", "less of it used"],
 )
 def test_fair_share_gives_way_where_the_key_has_room(waits_s: list[float], share: int) -> None:
-    """A worker may take more than its share unless its calls wait for permits or use half of its key's rate."""
+    """A worker may take more than its share once a call waited for no permit, unless they use half its key's rate."""
     # Given a worker on its share of eight trials, with another key that may yet join
     play = Play(
         shards=[make_shard(trials=8, workers=30)],

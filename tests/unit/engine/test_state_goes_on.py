@@ -36,7 +36,7 @@ def test_worker_with_nothing_left_to_take_goes_on_with_the_next_shard_of_its_mod
 
 
 def test_key_with_replies_of_one_model_out_is_not_given_to_another() -> None:
-    """A slot serves one model at a time, to the last reply."""
+    """A slot serves one model at a time; where dialogues have several turns, to the last reply."""
     # Given two shards of two models on one key
     play = Play(shards=pair(model="other"), policy=Pool())
     play.tick()

@@ -37,7 +37,7 @@ def world_of(
     """Return the plan as a world, its trials drawn from the models' expectations unless they are given."""
     if shapes is None:
         expected = {model.name: expectation(model) for model in models}
-        shapes = shape_trials(plan, StubSuite(), expected, known={}, rng=Random(seed))
+        shapes = shape_trials(plan, StubSuite(one_turn=plan.one_turn), expected, known={}, rng=Random(seed))
     names = {key.provider for key in keys}
     return World(
         shards=plan.shards,
@@ -48,6 +48,7 @@ def world_of(
         policy=make_policy(
             policy, order=plan.phase.order.value, stagger_s=plan.phase.stagger_s, batch_size=batch_size
         ),
+        one_turn=plan.one_turn,
     )
 
 
@@ -56,7 +57,7 @@ class Listener:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._inner = VirtualConductor(world.shards, world.keys, world.policy)
+        self._inner = VirtualConductor(world.shards, world.keys, world.policy, one_turn=world.one_turn)
         self.key_of: dict[str, str] = {}
         self.sent_s: dict[str, list[float]] = {key.key_id: [] for key in world.keys}
         self.ticks = 0
@@ -80,6 +81,9 @@ class Listener:
     def trial_done(self, worker_id: str, trial_id: str, now_s: float) -> list[Order]:
         return self._noted(self._inner.trial_done(worker_id, trial_id, now_s))
 
+    def all_sent(self, worker_id: str, nth: int, now_s: float) -> list[Order]:
+        return self._noted(self._inner.all_sent(worker_id, nth, now_s))
+
     def worker_gone(self, worker_id: str, now_s: float) -> list[Order]:
         return self._noted(self._inner.worker_gone(worker_id, now_s))
 
@@ -92,7 +96,7 @@ class Listener:
 
 def played(world: World) -> Forecast:
     """Return the forecast with every call played under the engine's own rules."""
-    return play_calls(world, VirtualConductor(world.shards, world.keys, world.policy))
+    return play_calls(world, VirtualConductor(world.shards, world.keys, world.policy, one_turn=world.one_turn))
 
 
 def most_in(window_s: float, instants: Sequence[float]) -> int:

@@ -30,8 +30,10 @@ class StubSuite:
     max_turns = 10
     calls = 10.0
 
-    def __init__(self, shortage: int = 0) -> None:
+    def __init__(self, shortage: int = 0, *, one_turn: bool = False) -> None:
         self.shortage = shortage
+        if one_turn:
+            self.max_turns, self.calls = 1, 1.0
 
     def tasks(self, *, seed: int, phase: str, difficulty: str, task_type: str, count: int) -> tuple[Task, ...]:
         return tuple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from forecast_worlds import LayOut, Listener, most_in, played, world_of
-from planning_samples import FIVE, THREE_KEYS, key_entry, model_entry, phase_of, requests_per_s
+from planning_samples import FIVE, THREE_KEYS, StubSuite, key_entry, model_entry, phase_of, requests_per_s
 
 from benchrunner.planning.forecast import CALL_OVERHEAD_S
 from benchrunner.planning.trial_shapes import TrialShape
@@ -78,6 +78,22 @@ def test_an_idle_key_joins_the_last_shard(lay_out: LayOut) -> None:
     # Then both served it, in about half the time
     assert {lease.key_id for lease in together.leases} == {"key0", "key1"}
     assert together.makespan_s == pytest.approx(alone.makespan_s / 2, rel=0.1)
+
+
+def test_key_of_one_turn_trials_is_handed_on_while_the_last_replies_are_out(lay_out: LayOut) -> None:
+    """The next model's first request leaves with the key's next window, not after the last model's slowest reply."""
+    # Given two models that take five seconds to answer one question each, and a key of 10 requests a second
+    models = [model_entry(name, "key0", expected_call_s=5.0) for name in ("a", "b")]
+    plan = lay_out(phase_of("a", "b", instances=10), *models, suite=StubSuite(one_turn=True))
+    world = world_of(plan, models, [key_entry("key0")], "pool")
+    listener = Listener(world)
+    # When their 20 questions each are asked
+    found = play_calls(world, listener)
+    # Then the four bursts leave a second apart, and the first model's lease ends before its replies are in
+    sent = listener.sent_s["key0"]
+    assert (len(sent), max(sent) - min(sent)) == (40, pytest.approx(3.0, abs=0.2))
+    assert [lease.end_s for lease in found.leases if lease.model == "a"] == [pytest.approx(1.0, abs=0.2)]
+    assert found.makespan_s < 3.2 + 5.0 * 2.5, "the last replies of both"
 
 
 def test_launches_keep_their_distance_under_native(scale_phase: Phase, lay_out: LayOut) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from forecast_worlds import LayOut, played, world_of
-from planning_samples import FIVE, THREE_KEYS, key_entry, model_entry, phase_of, requests_per_s
+from planning_samples import FIVE, THREE_KEYS, StubSuite, key_entry, model_entry, phase_of, requests_per_s
 
 from benchrunner.planning.flow import play_flow
 from benchrunner.planning.flow_windows import FlowDomain
@@ -43,6 +43,18 @@ def test_flow_and_calls_agree_on_middle_sizes(scale: str, policy: str, scale_pha
     # Then they agree on the time, and on every call
     assert 3000 < exact.calls == coarse.calls < 4000
     assert coarse.makespan_s == pytest.approx(exact.makespan_s, rel=0.03)
+    assert sum(key.calls for key in coarse.keys) == pytest.approx(coarse.calls, abs=3)
+
+
+@pytest.mark.parametrize("slower", [1.0, 4.0])
+def test_flow_and_calls_agree_on_trials_of_one_turn(slower: float, scale_phase: Phase, lay_out: LayOut) -> None:
+    """Where keys are handed on while replies are out, played either way."""
+    models = tuple(replace(model, expected_call_s=slower * model.expected_call_s) for model in FIVE)
+    plan = lay_out(scale_phase, *models, instances=60, suite=StubSuite(one_turn=True))
+    world = world_of(plan, models, THREE_KEYS, "pool")
+    exact, coarse = played(world), play_flow(world)
+    assert exact.calls == coarse.calls == 1200
+    assert coarse.makespan_s == pytest.approx(exact.makespan_s, rel=0.05)
     assert sum(key.calls for key in coarse.keys) == pytest.approx(coarse.calls, abs=3)
 
 
