@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from benchrunner.engine.live_check import Found, Unsent
+from benchrunner.providers.chat import chat_url
 from benchrunner.records import CallResult, DomainUse, Outcome
 from benchrunner.reporting.wording import counted, duration_text
 
@@ -26,6 +27,9 @@ _BROKEN_LINE = {
 _WHY_UNTRUSTED = re.compile(r"certificate verify failed: ([^(]*[^( ])")
 _WHY_NO_LINE = re.compile(r"\[Errno -?\d+\] ([A-Za-z][^'\")]*)")
 _NOT_TLS = re.compile(r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST|PACKET_LENGTH_TOO_LONG", re.IGNORECASE)
+_NO_HANDSHAKE = re.compile(r"HandshakeTimeoutError\(.(the [^'\"]+?) did not end in time")
+_NO_SUCH_PLACE = frozenset({404, 405, 410, 501})
+"""What servers say of a path, or of a POST to it, that they do not serve. A 501 is no passing trouble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +168,8 @@ def _bad_request(found: Found, result: CallResult, provider: str) -> Verdict:
             means=f"base_url of {provider} is no address that can be called",
             todo=f"correct base_url of [providers.{provider}]: https://HOST/v1, up to and without /chat/completions",
         )
-    if result.http_status == 404 or 300 <= (result.http_status or 0) < 400:
-        return Verdict(
-            status="not found",
-            means=f"there is no chat service at the address of {provider}, or no such model",
-            todo=f"see base_url of [providers.{provider}]: it ends before /chat/completions (azure: before /openai)",
-        )
+    if result.http_status in _NO_SUCH_PLACE or 300 <= (result.http_status or 0) < 400:
+        return _no_chat(found, "not found", model_in_doubt=result.http_status == 404)
     return Verdict(
         status="refused",
         means=f"{provider} refuses a plain request to this model; trials on it would be invalid",
@@ -178,14 +178,13 @@ def _bad_request(found: Found, result: CallResult, provider: str) -> Verdict:
 
 
 def _transient(found: Found, result: CallResult, provider: str) -> Verdict:
-    code, table_name = result.provider_code, f"[providers.{provider}]"
+    code = result.provider_code
     if code in _NO_SECURE_LINE:
-        why = ": what listens there does not speak TLS" if _NOT_TLS.search(result.detail) else ""
-        return Verdict(
-            status="no TLS",
-            means=f"no secure connection to {provider} at {_address(found)} came about{why}",
-            todo=f"see whether base_url of {table_name} is http or https, its port, and any proxy in between",
-        )
+        not_tls = _NOT_TLS.search(result.detail)
+        return _no_secure_line(found, ": what listens there does not speak TLS" if not_tls else "")
+    if unfinished := _NO_HANDSHAKE.search(result.detail):
+        waited = duration_text(result.latency_s)
+        return _no_secure_line(found, f": a connection was taken, but {unfinished[1]} did not end within {waited}")
     if code in _NO_LINE:
         return _no_line(found, result, provider)
     if code == "read_timeout":
@@ -201,11 +200,9 @@ def _transient(found: Found, result: CallResult, provider: str) -> Verdict:
             todo="check again; a run tries such calls again by itself",
         )
     if result.http_status is not None and result.http_status < 300 and result.reply is None:
-        return Verdict(
-            status="no API",
-            means=f"what answers at the address of {provider} is no chat service",
-            todo=f"see base_url of {table_name}: it ends before /chat/completions (azure: before /openai)",
-        )
+        return _no_chat(found, "no API")
+    if result.http_status in _NO_SUCH_PLACE:
+        return _no_chat(found, "not found")
     if result.reply is not None:
         return Verdict(
             status="cut",
@@ -216,6 +213,40 @@ def _transient(found: Found, result: CallResult, provider: str) -> Verdict:
         status="in trouble",
         means=f"{provider} is there but in trouble (HTTP {result.http_status})",
         todo="check again; a run tries such calls again by itself",
+    )
+
+
+def _no_chat(found: Found, status: str, *, model_in_doubt: bool = False) -> Verdict:
+    """Return what it means that what answers is no chat service: where the call went, and which part of it is ours.
+
+    `model_in_doubt`: a chat service would say the same of a model that it does not know.
+    """
+    provider = found.probe.provider
+    base_url = f"base_url of [providers.{provider.name}]"
+    if provider.kind == "azure":
+        todo = f"see host and port of {base_url}, written up to and without /openai, and api_version"
+    elif urlsplit(provider.base_url).path.strip("/"):
+        todo = f"see host, port and path of {base_url}: it is written up to and without /chat/completions"
+    else:
+        todo = f"see {base_url}: it has no path, and most services want one before /chat/completions, such as /v1"
+    means = f"there is no chat service at {_called(found)}"
+    if model_in_doubt:
+        means, todo = f"{means}, or no such model", f"{todo}; then the model's name"
+    return Verdict(status=status, means=means, todo=todo)
+
+
+def _called(found: Found) -> str:
+    """Return where the call went, without a user name, and for all deployments of a provider alike."""
+    url = urlsplit(chat_url(found.probe.provider, "..."))
+    return f"{url.scheme}://{_address(found)}{url.path}"
+
+
+def _no_secure_line(found: Found, why: str) -> Verdict:
+    provider = found.probe.provider.name
+    return Verdict(
+        status="no TLS",
+        means=f"no secure connection to {provider} at {_address(found)} came about{why}",
+        todo=f"see whether base_url of [providers.{provider}] is http or https, its port, and any proxy in between",
     )
 
 

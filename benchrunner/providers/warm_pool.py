@@ -14,6 +14,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError
 
 from benchrunner.clock import Clock
 
@@ -88,8 +89,25 @@ class _Connection(_Named, HTTPConnection):
     pass
 
 
+class HandshakeTimeoutError(ConnectTimeoutError):
+    """A connection was taken and did not become a secure one; no request has left. Classified as connect_timeout."""
+
+
 class _TLSConnection(_Named, HTTPSConnection):
     """A TLS connection that is not taken for dropped because its server has sent a session ticket."""
+
+    def connect(self) -> None:
+        """Return with the handshake done. Raises what urllib3 raises, but no TimeoutError.
+
+        urllib3 would make a read time-out of that, as if a request had been taken and not answered.
+        """
+        try:
+            super().connect()
+        except TimeoutError as error:
+            what = "the TLS handshake"
+            if self.proxy_is_tunneling:
+                what = f"the tunnel through the proxy, or {what} in it,"
+            raise HandshakeTimeoutError(f"{what} did not end in time") from error
 
     @property
     def is_connected(self) -> bool:

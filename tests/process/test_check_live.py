@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,59 @@ def test_an_address_where_nobody_listens_is_unreachable(workspace: Workspace, pi
         # And people are told that and no line of the HTTP library
         told = workspace.run("check", "--live").out
         assert [word for word in ("Max retries", "ConnectionPool", "Errno", "_ssl.c") if word in told] == []
+
+
+def test_a_port_that_never_ends_the_tls_handshake_did_not_take_the_call(workspace: Workspace) -> None:
+    """https:// at a port that speaks plain HTTP and stays silent: no secure connection, and what to look at first."""
+    # Given a port that takes connections and says nothing
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        lab(workspace, f"https://127.0.0.1:{port}/v1", {"a": "good-1"}, ["m1"])
+        # When a key is checked there
+        code, report = checked(workspace, "--timeout", "1")
+    # Then nobody is said to have taken the call
+    assert (code, statuses(report)) == (1, {("a", "m1"): "no TLS"})
+    (call,) = report["checked"]
+    assert call["provider_code"] == "connect_timeout"
+    assert call["means"].startswith(
+        f"no secure connection to lab at 127.0.0.1:{port} came about: "
+        "a connection was taken, but the TLS handshake did not end within "
+    )
+    assert call["todo"].startswith("see whether base_url of [providers.lab] is http or https, its port,")
+
+
+class PlainPages(BaseHTTPRequestHandler):
+    """A web server without the API: it takes no POST at all, which it calls 501."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def pages_url() -> Iterator[str]:
+    """The address of a web server without the API."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), PlainPages) as pages:
+        serving = threading.Thread(target=pages.serve_forever)
+        serving.start()
+        yield f"http://127.0.0.1:{pages.server_address[1]}"
+        pages.shutdown()
+        serving.join(10.0)
+
+
+def test_a_web_server_that_takes_no_calls_is_a_wrong_address(workspace: Workspace, pages_url: str) -> None:
+    """HTTP 501 is no passing trouble: the address called is told, and what of it stands in phases.toml."""
+    # Given a server of pages where the API is looked for
+    lab(workspace, f"{pages_url}/v1", {"a": "good-1"}, ["m1"])
+    # When a key is checked there
+    code, report = checked(workspace)
+    # Then
+    assert (code, statuses(report)) == (1, {("a", "m1"): "not found"})
+    (call,) = report["checked"]
+    assert call["http_status"] == 501
+    assert call["means"] == f"there is no chat service at {pages_url}/v1/chat/completions"
+    assert call["todo"] == (
+        "see host, port and path of base_url of [providers.lab]: it is written up to and without /chat/completions"
+    )
 
 
 def test_a_key_that_another_run_holds_is_not_called(workspace: Workspace, picky: Picky) -> None:

@@ -136,6 +136,31 @@ def test_connection_closed_under_tls_is_made_anew(
     assert (result.outcome, peer.accepted) == (Outcome.OK, 2)
 
 
+@pytest.mark.parametrize(
+    ("proxied", "what"),
+    [(False, "the TLS handshake"), (True, "the tunnel through the proxy, or the TLS handshake in it,")],
+)
+def test_a_handshake_that_never_ends_is_no_call_that_was_not_answered(
+    proxied: bool, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer, or a proxy, that takes the connection and stays silent: connecting timed out, and nothing was sent."""
+    # Given a port that takes connections and says nothing
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{address}")
+        monkeypatch.setenv("NO_PROXY", "")
+        base_url = "https://lab.invalid/v1" if proxied else f"https://{address}/v1"
+        lab = Provider(name="lab", kind="openai", base_url=base_url, connect_timeout_s=0.2)
+        provider = HttpChatProvider(lab)
+        # When called, its connection warmed before as always
+        provider.warm()
+        result = _send(provider)
+        provider.close()
+    # Then
+    assert (result.outcome, result.provider_code) == (Outcome.TRANSIENT, "connect_timeout")
+    assert f"{what} did not end in time" in result.detail
+
+
 def test_untrusted_certificate_is_a_bad_request(peer: TLSPeer) -> None:
     """No key is sent to a server that cannot prove its name; trying again would not help."""
     # Given a server whose certificate nobody vouches for

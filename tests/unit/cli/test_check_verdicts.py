@@ -92,6 +92,10 @@ def test_the_bound_is_that_of_the_longest_lane() -> None:
         (make_result(Outcome.BAD_REQUEST, http_status=404, provider_code="DeploymentNotFound"), "no model", '"m1"'),
         (make_result(Outcome.BAD_REQUEST, http_status=400, detail="Model not exist."), "no model", "deployments"),
         (make_result(Outcome.BAD_REQUEST, http_status=404, provider_code="html"), "not found", "[providers.lab]"),
+        (make_result(Outcome.BAD_REQUEST, http_status=404, provider_code="html"), "not found", "then the model's name"),
+        (make_result(Outcome.BAD_REQUEST, http_status=405), "not found", "without /chat/completions"),
+        (make_result(Outcome.BAD_REQUEST, http_status=410), "not found", "without /chat/completions"),
+        (make_result(Outcome.TRANSIENT, http_status=501), "not found", "without /chat/completions"),
         (make_result(Outcome.BAD_REQUEST, http_status=301), "not found", "base_url"),
         (make_result(Outcome.BAD_REQUEST, http_status=422), "refused", "its own words"),
         (make_result(Outcome.BAD_REQUEST, provider_code="tls_certificate"), "no TLS", "REQUESTS_CA_BUNDLE"),
@@ -153,6 +157,18 @@ RAW = "HTTPSConnectionPool(host='lab.example', port=443): Max retries exceeded w
         ),
         ("tls", f"{RAW}SSLEOFError(8, 'EOF occurred'))", "no secure connection to lab at lab.example came about"),
         (
+            "connect_timeout",
+            f"{RAW}HandshakeTimeoutError('the TLS handshake did not end in time'))",
+            "no secure connection to lab at lab.example came about: a connection was taken, but the TLS handshake did "
+            "not end within 1 s",
+        ),
+        (
+            "connect_timeout",
+            "HandshakeTimeoutError('the tunnel through the proxy, or the TLS handshake in it, did not end in time')",
+            "no secure connection to lab at lab.example came about: a connection was taken, but the tunnel through the "
+            "proxy, or the TLS handshake in it, did not end within 1 s",
+        ),
+        (
             "disconnected",
             "RemoteDisconnected('Remote end closed connection without response')",
             "lab, or something before it, closed the connection without an answer",
@@ -174,6 +190,55 @@ def test_what_the_http_library_says_is_put_in_one_plain_sentence(
     assert f"  means: {means}\n" in told
     assert "said:" not in told
     assert report.checked[0].said == detail
+
+
+@pytest.mark.parametrize(
+    ("provider", "means", "todo"),
+    [
+        (
+            LAB,
+            "there is no chat service at https://lab.example/v1/chat/completions",
+            "see host, port and path of base_url of [providers.lab]: it is written up to and without /chat/completions",
+        ),
+        (
+            replace(LAB, base_url="http://lab.example:8000"),
+            "there is no chat service at http://lab.example:8000/chat/completions",
+            "see base_url of [providers.lab]: it has no path, and most services want one before /chat/completions, "
+            "such as /v1",
+        ),
+        (
+            replace(CLOUD, base_url="https://user:pass@cloud.example"),
+            "there is no chat service at https://cloud.example/openai/deployments/.../chat/completions",
+            "see host and port of base_url of [providers.cloud], written up to and without /openai, and api_version",
+        ),
+    ],
+    ids=["openai", "no path", "azure"],
+)
+@pytest.mark.parametrize("http_status", [405, 501])
+def test_an_address_without_a_chat_service_is_told_with_the_part_of_it_to_look_at(
+    provider: Provider, means: str, todo: str, http_status: int
+) -> None:
+    """A web server that takes no POST: the whole address called, without a user name, and what of it is configured."""
+    # Given what a web server says of a path it does not serve; no trouble that passes, whatever its number
+    outcome = Outcome.TRANSIENT if http_status == 501 else Outcome.BAD_REQUEST
+    end = found(make_result(outcome, http_status=http_status, detail="Unsupported method ('POST')"))
+    # When the verdict is spoken
+    verdict = verdict_on(replace(end, probe=replace(end.probe, provider=provider)), VARIABLES, "")
+    # Then
+    assert (verdict.status, verdict.means, verdict.todo) == ("not found", means, todo)
+
+
+def test_a_wrong_address_is_one_remark_for_all_deployments(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two deployments that are not found at one Azure address: the address is told once."""
+    # Given
+    lost = found(make_result(Outcome.BAD_REQUEST, http_status=404, detail="Resource not found"))
+    ends = [replace(lost, probe=replace(lost.probe, provider=CLOUD, deployment=name)) for name in ("big-1", "big-2")]
+    # When
+    show(console_for(sys.stdout, width=200), live_parts(report_of(ends, VARIABLES, "")))
+    # Then
+    told = capsys.readouterr().out
+    assert "not found: key0 with all 2\n" in told
+    assert told.count("  means: ") == 1
 
 
 def test_why_a_certificate_is_not_trusted_is_told() -> None:
