@@ -38,7 +38,7 @@ def _model_pairs(
     metavar="MODEL_A=MODEL_B",
     help="Hold this model of A against that model of B. May be repeated.  [default: models of one name]",
 )
-@click.option("--fail-on-regression", is_flag=True, help="Exit 4 when a significant drop was found.")
+@click.option("--fail-on-regression", is_flag=True, help="Exit 4 when success dropped significantly.")
 @click.option(
     "--flips",
     type=Number(int, at_least=0),

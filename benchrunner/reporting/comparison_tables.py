@@ -34,7 +34,7 @@ def comparison_parts(
 
 def verdict_sentences(comparison: Comparison) -> list[str]:
     """Return what the comparison says, in plain words, the overall result first."""
-    return [*_overall_sentences(comparison), *_row_sentences(comparison), _score_sentence(comparison.overall)]
+    return [*_overall_sentences(comparison), *_row_sentences(comparison), *_score_sentences(comparison.overall)]
 
 
 def verdict_of(row: ComparedRow) -> str:
@@ -66,10 +66,12 @@ def _overall_sentences(comparison: Comparison) -> list[str]:
     adjusted = f", adjusted for {len(comparison.rows) + 1} comparisons" if len(comparison.rows) > 1 else ""
     chance = f"p, how often chance alone makes so large a difference, is {_p_words(row.p_adjusted)}{adjusted}"
     if row.significant:
-        return [*said, f"This is a significant {verdict_of(row)}: {chance}; the limit is {SIGNIFICANT}."]
-    said.append(f"This is no significant difference: {chance}; the limit is {SIGNIFICANT}.")
+        return [*said, f"This is a significant {verdict_of(row)} in success: {chance}; the limit is {SIGNIFICANT}."]
+    said.append(f"This is no significant difference in success: {chance}; the limit is {SIGNIFICANT}.")
     if row.low is not None and row.low < 0:
         said.append(f"Nor is it proof of none: a drop of up to {-100 * row.low:.1f} points cannot be ruled out.")
+    if _leaves_out_0(row.low, row.high, digits=3):
+        said.append("The interval leaves out 0 all the same: it is an estimate by resampling; the exact p decides.")
     return said
 
 
@@ -89,12 +91,22 @@ def _row_sentences(comparison: Comparison) -> list[str]:
     return [f"Row by row, none of the {len(rows)} differences above is significant: the smallest p is {least}."]
 
 
-def _score_sentence(row: ComparedRow) -> str:
+def _score_sentences(row: ComparedRow) -> list[str]:
+    """Return what the scores say, set apart from the test of success: the two may well point different ways."""
     interval = ""
     if row.score_low is not None and row.score_high is not None:
         interval = f" (95 % interval {row.score_low:+.3f} to {row.score_high:+.3f})"
     means = f"{row.score_a:.3f} in A and {row.score_b:.3f} in B"
-    return f"The mean score is {means}: {row.score_difference:+.3f}{interval}."
+    what = "The mean score, how well trials went and not how many succeeded,"
+    said = [f"{what} is {means}: {row.score_difference:+.3f}{interval}."]
+    if not row.significant and _leaves_out_0(row.score_low, row.score_high, digits=3):
+        said.append("Its interval leaves out 0: scores seem to have moved; overall success did not beyond chance.")
+    return [*said, "Scores are not tested: drop, gain and the exit code follow from success alone."]
+
+
+def _leaves_out_0(low: float | None, high: float | None, *, digits: int) -> bool:
+    """Return whether an interval does, as it is shown: one that begins with +0.000 is not said to."""
+    return low is not None and high is not None and (round(low, digits) > 0 or round(high, digits) < 0)
 
 
 def _header(comparison: Comparison) -> Text:

@@ -37,7 +37,7 @@ def test_a_drop_is_told_and_exits_4_where_that_was_asked_for(here: Path) -> None
     """Without --fail-on-regression the comparison itself succeeded: exit 0."""
     told, failed = run("compare", "base", "newest"), run("compare", "ba", "wor", "--fail-on-regression")
     assert (told.return_value, failed.return_value) == (0, 4)
-    assert "This is a significant drop: p, " in told.stdout
+    assert "This is a significant drop in success: p, " in told.stdout
     assert told.stdout == failed.stdout
 
 
@@ -45,7 +45,7 @@ def test_a_gain_does_not_exit_4(here: Path) -> None:
     """Better is no regression."""
     result = run("compare", "worse", "base", "--fail-on-regression")
     assert result.return_value == 0
-    assert "This is a significant gain: p, " in result.stdout
+    assert "This is a significant gain in success: p, " in result.stdout
 
 
 def test_json_has_the_verdict_and_every_flip(here: Path) -> None:

@@ -41,9 +41,11 @@ def test_a_drop_is_said_in_words_with_its_interval_and_its_p_value(tmp_path: Pat
         "100.0 % of 100 trials succeeded in A and 90.0 % of their pairs in B: "
         "-10.0 points (95 % interval -16.0 to -5.0).",
         "10 succeeded in A alone (lost), 0 in B alone (won).",
-        "This is a significant drop: p, how often chance alone makes so large a difference, is 0.0020; "
+        "This is a significant drop in success: p, how often chance alone makes so large a difference, is 0.0020; "
         "the limit is 0.05.",
-        "The mean score is 0.900 in A and 0.820 in B: -0.080 (95 % interval -0.144 to -0.040).",
+        "The mean score, how well trials went and not how many succeeded, is 0.900 in A and 0.820 in B: "
+        "-0.080 (95 % interval -0.144 to -0.040).",
+        "Scores are not tested: drop, gain and the exit code follow from success alone.",
     ]
     # And the page shows just that
     assert "Overall: " + "\n".join(told) + "\n" in (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
@@ -55,10 +57,50 @@ def test_no_finding_says_what_it_does_not_rule_out(tmp_path: Path) -> None:
     low = found.overall.low or 0.0
     assert low < -0.2
     assert verdict_sentences(found)[2:4] == [
-        "This is no significant difference: p, how often chance alone makes so large a difference, is 1.0000; "
-        "the limit is 0.05.",
+        "This is no significant difference in success: p, how often chance alone makes so large a difference, is "
+        "1.0000; the limit is 0.05.",
         f"Nor is it proof of none: a drop of up to {-100 * low:.1f} points cannot be ruled out.",
     ]
+
+
+def test_scores_that_fell_without_success_are_told_apart_from_a_drop(tmp_path: Path) -> None:
+    """Full successes that became partial ones: the scores' interval leaves out 0, and nobody takes that for a drop."""
+    # Given a run in which twenty of eighty trials went worse and as many succeeded
+    found = compared(tmp_path, {("m", "optimal"): "F" * 79 + "x"}, {("m", "optimal"): "F" * 58 + "P" * 20 + "xF"})
+    # When it is put in words
+    told = verdict_sentences(found)
+    # Then both results are explained in one place, and only success decides
+    assert found.regressed is False
+    assert found.overall.score_high is not None
+    assert found.overall.score_high < 0.0
+    assert told[2].startswith("This is no significant difference in success: ")
+    assert told[-3:] == [
+        "The mean score, how well trials went and not how many succeeded, is 0.890 in A and 0.790 in B: "
+        "-0.100 (95 % interval -0.148 to -0.050).",
+        "Its interval leaves out 0: scores seem to have moved; overall success did not beyond chance.",
+        "Scores are not tested: drop, gain and the exit code follow from success alone.",
+    ]
+    # And the page shows just that
+    assert "Overall: " + "\n".join(told) + "\n" in (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+
+
+def test_an_interval_of_success_that_leaves_out_0_does_not_outvote_the_test(tmp_path: Path) -> None:
+    """Five lost of a hundred: the bootstrap sees a drop and McNemar's exact test does not; which one counts is told."""
+    found = compared(tmp_path, {("m", "optimal"): "F" * 100}, {("m", "optimal"): "F" * 95 + "x" * 5})
+    told = verdict_sentences(found)
+    assert "(95 % interval -10.0 to -1.0)" in told[0]
+    assert "is 0.0625; the limit is 0.05." in told[2]
+    assert told[4] == "The interval leaves out 0 all the same: it is an estimate by resampling; the exact p decides."
+    assert (found.regressed, found.overall.significant) == (False, False)
+
+
+@pytest.mark.parametrize(("a", "b"), [("FFFFFFFFFx", "FFFFFFFFxF"), ("F" * 100, "F" * 90 + "x" * 10)])
+def test_an_interval_is_remarked_on_only_where_it_seems_to_speak_against_the_verdict(
+    tmp_path: Path, a: str, b: str
+) -> None:
+    """One that holds 0 beside no finding, or leaves it out beside a drop, needs no explaining."""
+    told = verdict_sentences(compared(tmp_path, {("m", "optimal"): a}, {("m", "optimal"): b}))
+    assert [said for said in told if "leaves out 0" in said] == []
 
 
 def test_runs_without_one_changed_trial_say_so(tmp_path: Path) -> None:
