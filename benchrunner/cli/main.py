@@ -56,12 +56,12 @@ class CommandFiles(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the nearest command when one is not known, and the place of a word that is empty."""
-        if not ctx.resilient_parsing:  # completion looks at lines that are not finished
-            _refuse_empty(ctx, args)
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] and args[0] not in COMMANDS and not args[0].startswith("-"):
             from benchrunner.errors import did_you_mean
 
             ctx.fail(f'no command "{args[0]}"; {did_you_mean(args[0], COMMANDS)}')
+        if not ctx.resilient_parsing:  # completion looks at lines that are not finished
+            _refuse_empty(ctx, args)
         return super().resolve_command(ctx, args)
 
 
@@ -87,7 +87,18 @@ def _refuse_empty(ctx: click.Context, args: list[str]) -> None:
     for before, word in zip(["benchrunner", *args], args, strict=False):
         name, equals, value = word.partition("=")
         if not word or (name.startswith("--") and equals and not value):
-            ctx.fail(f"the word after {before if not word else name} is empty; is a shell variable not set?")
+            named = before if not word else name
+            _innermost(ctx, args).fail(f"the word after {named} is empty; is a shell variable not set?")
+
+
+def _innermost(ctx: click.Context, args: list[str]) -> click.Context:
+    """Return the context of the command that the words name: its usage is what helps whoever wrote them."""
+    for word in args:
+        command = ctx.command.get_command(ctx, word) if isinstance(ctx.command, click.Group) else None
+        if command is None:
+            break
+        ctx = click.Context(command, info_name=word, parent=ctx)
+    return ctx
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ from benchrunner.cli.options import (
     help="Only these models of the phases.",
 )
 @backend_options
-@engine_options
+@engine_options("local")
 @suite_options
 @seed_option
 @fault_option

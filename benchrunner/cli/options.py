@@ -71,18 +71,22 @@ def fault_option(function: FunctionT) -> FunctionT:
     )(function)
 
 
-def engine_options(function: FunctionT) -> FunctionT:
-    """Add --engine and --address."""
-    function = click.option(
-        "--address",
-        metavar="HOST:PORT",
-        help="The Ray cluster, or auto.  [default: the config's, else a local one is started]",
-    )(function)
-    return click.option(
-        "--engine",
-        type=click.Choice(["local", "ray"]),
-        help="What runs workers.  [default: local; under resume the run's own]",
-    )(function)
+def engine_options(default: str) -> Callable[[FunctionT], FunctionT]:
+    """Add --engine and --address; `default` says which engine it is where --engine is absent (None)."""
+
+    def add(function: FunctionT) -> FunctionT:
+        function = click.option(
+            "--address",
+            metavar="HOST:PORT",
+            help="The Ray cluster, or auto.  [default: the config's, else a local one is started]",
+        )(function)
+        return click.option(
+            "--engine",
+            type=click.Choice(["local", "ray"]),
+            help=f"What runs workers.  [default: {default}]",
+        )(function)
+
+    return add
 
 
 def checked_engine(engine: str, address: str | None) -> str:

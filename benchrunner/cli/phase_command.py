@@ -40,7 +40,7 @@ from benchrunner.cli.options import (
     help="Only these models of the phase.",
 )
 @backend_options
-@engine_options
+@engine_options("local")
 @click.option(
     "--stagger",
     type=Duration(at_most_s=86_400.0),

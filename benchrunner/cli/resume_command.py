@@ -22,7 +22,7 @@ from benchrunner.cli.options import (
 @click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The task file the run began with.")
 @click.option("--force", is_flag=True, help="Go on although config or suite changed since.")
 @wait_option("keys that other runs hold", "until they are free")
-@engine_options
+@engine_options("the engine that the run began with")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 @db_option

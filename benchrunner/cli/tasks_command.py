@@ -20,7 +20,7 @@ def command() -> None:
     Example: a library of your own, checked and run
       benchrunner tasks generate --difficulty easy -o easy.json
       benchrunner tasks check easy.json
-      benchrunner phase 5.1 --tasks easy.json
+      benchrunner phase 5.1 --tasks easy.json --instances 1
     """
 
 
@@ -85,12 +85,17 @@ def generate(
 ) -> None:
     """Write generated tasks in the field's JSON form.
 
-    The same seed gives the same ids, tools and inputs at every difficulty; only the wording differs.
+    The same seed gives the same ids, tools and inputs at every difficulty; only the wording differs. A single file is
+    asked as it stands whatever difficulty a phase has; a directory has a file for each, named as below.
 
     \b
-    Example: one file per difficulty, so that --tasks DIRECTORY words each as asked
-      for d in very_easy medium; do benchrunner tasks generate --difficulty $d -o tasks_$d.json; done
-      benchrunner phase 5.2 --tasks lib
+    Examples: a single file, then a directory that words each difficulty of phase 5.2
+      benchrunner tasks generate --difficulty easy -o easy.json
+      benchrunner phase 5.1 --tasks easy.json --instances 1
+      mkdir library
+      benchrunner tasks generate --difficulty very_easy -o library/tasks_very_easy.json
+      benchrunner tasks generate --difficulty medium -o library/tasks_medium.json
+      benchrunner phase 5.2 --tasks library --instances 1
     """
     from benchrunner.cli import task_files
 
@@ -133,8 +138,9 @@ def show_task(
 
     \b
     Examples:
-      benchrunner tasks show task_dee2d02d --tasks task_library_easy.json --prompt optimal
-      benchrunner tasks show task_36d03c29 --phase 5.2 --difficulty medium --plan
+      benchrunner tasks show task_319516a8 --phase 5.2 --difficulty medium --plan
+      benchrunner tasks generate --difficulty easy -o easy.json
+      benchrunner tasks show task_98264a23 --tasks easy.json --prompt optimal
     """
     from benchrunner.cli import task_files
 

@@ -138,20 +138,26 @@ def test_what_cannot_be_is_told_with_what_can(arguments: list[str], sentence: st
 
 
 @pytest.mark.parametrize(
-    ("arguments", "where"),
+    ("arguments", "where", "command"),
     [
-        (["resume", ""], "resume"),
-        (["show", "--trial", ""], "--trial"),
-        (["phase", "5.2", "--policy", ""], "--policy"),
-        (["phase", "5.2", "--db="], "--db"),
-        (["tasks", "check", ""], "check"),
+        ([""], "benchrunner", "benchrunner"),
+        (["resume", ""], "resume", "benchrunner resume"),
+        (["show", "--trial", ""], "--trial", "benchrunner show"),
+        (["phase", ""], "phase", "benchrunner phase"),
+        (["phase", "5.2", "--policy", ""], "--policy", "benchrunner phase"),
+        (["phase", "5.2", "--models", ""], "--models", "benchrunner phase"),
+        (["phase", "5.2", "--db="], "--db", "benchrunner phase"),
+        (["tasks", ""], "tasks", "benchrunner tasks"),
+        (["tasks", "check", ""], "check", "benchrunner tasks check"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_an_empty_word_is_not_taken_for_a_wish(arguments: list[str], where: str, say: Say) -> None:
-    """`resume "$RUN"` with RUN not set must not resume the newest run, nor `--policy ""` be the phase's own."""
+def test_an_empty_word_is_not_taken_for_a_wish(arguments: list[str], where: str, command: str, say: Say) -> None:
+    """`resume "$RUN"` with RUN not set must not resume the newest run; the usage shown is the command's own."""
     answer = say(*arguments)
     assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"Usage: {command} [OPTIONS]")
+    assert f"\nTry '{command} --help' for help.\n" in answer.err
     assert f"the word after {where} is empty; is a shell variable not set?" in answer.err
 
 
@@ -172,6 +178,18 @@ def test_phase_resume_and_nightly_read_how_long_to_wait_alike() -> None:
         helps[name] = wait.help or ""
     assert helps["phase"] == helps["resume"]
     assert [name for name, told in helps.items() if "90 (seconds), 45s, 30m or 1h30m; 0: not at all" not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "default"), [("phase", "local"), ("nightly", "local"), ("resume", "the engine that the run began with")]
+)
+def test_each_command_tells_the_engine_it_takes_unasked(name: str, default: str) -> None:
+    """One phrase about itself, and none about what another command does."""
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    (engine,) = [one for one in command.params if one.name == "engine"]
+    assert isinstance(engine, click.Option)
+    assert engine.help == f"What runs workers.  [default: {default}]"
 
 
 def test_all_phases_of_a_command_line_are_checked_before_the_first_runs(say: Say) -> None:
