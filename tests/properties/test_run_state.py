@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from benchrunner.engine import events as ev
 from benchrunner.engine.books import SENT, KeySetup, Rules
-from benchrunner.engine.state import SECOND_CHANCE, RunState
+from benchrunner.engine.state import RunState
+from benchrunner.engine.trial_ends import SECOND_CHANCE
 from benchrunner.policies import make_policy
 from benchrunner.policies.base import Policy
 from benchrunner.records import Outcome, RunStatus, Shard, TrialDone, TrialRequeued, TrialStarted, TrialStatus

@@ -8,8 +8,8 @@ import pytest
 from engine_play import Play, ended_trials, only, requeued_trials, shard_changes, words
 
 from benchrunner.engine import events as ev
+from benchrunner.engine.key_trouble import DENIED_RETRY_S
 from benchrunner.engine.rations import SATURATED_WAIT_S
-from benchrunner.engine.state import DENIED_RETRY_S
 from benchrunner.errors import InvalidTransition
 from benchrunner.planning.shard_time import SHARE_HOLD_S
 from benchrunner.policies.base import Choice, KeyView, ShardView

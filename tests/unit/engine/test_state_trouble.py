@@ -7,7 +7,8 @@ from engine_play import Play, ended_trials, only, requeued_trials, shard_changes
 
 from benchrunner.engine import events as ev
 from benchrunner.engine.books import Rules
-from benchrunner.engine.state import FRUITLESS_LEASES, UNREACHABLE_AFTER
+from benchrunner.engine.deadlines import FRUITLESS_LEASES
+from benchrunner.engine.replies import UNREACHABLE_AFTER
 from benchrunner.records import Outcome, RunStatus
 from benchrunner.testing import StubPolicy, make_key, make_shard
 

@@ -1,0 +1,64 @@
+"""Which providers and models still reply, as a run's calls and trials show; those that do not are given up. Pure.
+
+    provider: trials lost to the connection, one after another, and no reply in between  -> unreachable
+    model:    refusals for `stall_s`, and no good reply in between                       -> refused
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from benchrunner.records import Outcome, Shard
+
+UNREACHABLE_AFTER = 3
+"""Trials lost to the connection with no reply in between, after which a provider counts as unreachable."""
+
+UNREACHABLE_CAUSES = frozenset({"connection", "api_timeout"})
+
+
+class Replies:
+    """Who replies. The `note_` methods and `take_refused` change it; the rest reads."""
+
+    def __init__(self, *, stall_s: float) -> None:
+        """Begin with everybody replying. `stall_s`: how long a model may get nothing but refusals."""
+        self._stall_s = stall_s
+        self._lost: dict[str, int] = {}  # provider -> trials lost to the connection since its last reply
+        self._unreachable: set[str] = set()
+        self._refused_since_s: dict[str, float] = {}  # model -> its first refusal since its last good reply
+
+    @property
+    def unreachable(self) -> AbstractSet[str]:
+        """Return the providers that are given up, for the rest of the run."""
+        return self._unreachable
+
+    def note_call(self, shard: Shard, outcome: Outcome, now_s: float) -> None:
+        """Count what a call of the shard came to."""
+        if outcome is Outcome.OK:
+            self._refused_since_s.pop(shard.model, None)
+        elif outcome is Outcome.RATE_LIMITED:
+            self._refused_since_s.setdefault(shard.model, now_s)
+        if outcome is not Outcome.TRANSIENT:  # a refusal is a reply too
+            self._lost[shard.provider] = 0
+
+    def note_lost(self, provider: str, cause: str) -> bool:
+        """Count a trial that `cause` ended; return whether the provider counts as unreachable from now on.
+
+        True once at the most; `unreachable` tells the rest of the time.
+        """
+        if cause not in UNREACHABLE_CAUSES or provider in self._unreachable:
+            return False
+        lost = self._lost[provider] = self._lost.get(provider, 0) + 1
+        if lost < UNREACHABLE_AFTER:
+            return False
+        self._unreachable.add(provider)
+        return True
+
+    def take_refused(self, now_s: float) -> list[tuple[str, float]]:
+        """Return the models that got nothing but refusals for too long, each with how long; they start afresh."""
+        if not self._refused_since_s:
+            return []  # as at nearly every trial's end
+        refused_s = {model: now_s - since_s for model, since_s in self._refused_since_s.items()}
+        taken = [(model, for_s) for model, for_s in refused_s.items() if for_s >= self._stall_s]
+        for model, _ in taken:
+            del self._refused_since_s[model]
+        return taken
