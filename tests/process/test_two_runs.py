@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from process_kit import StrictProvider, Workspace, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 Provide = Callable[..., StrictProvider]
 
@@ -26,6 +26,7 @@ def run_of(model: str, policy: str) -> tuple[str, ...]:
     return ("phase", "5.2", "--live", "--policy", policy, "--instances", "1", "--models", model)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("policy", ["pool", "serial"])
 def test_two_runs_at_once_are_refused_nothing(
     policy: str, workspace: Workspace, strict_provider: Provide, tmp_path: Path
