@@ -9,10 +9,10 @@ from benchrunner.records import CallResult, ChatRequest, Key, ModelEntry
 
 
 class ChatProvider(Protocol):
-    """One service in its own dialect. Any thread may call it; each thread talks over a connection of its own."""
+    """One service in its own dialect. Any thread may call it; calls at one time go over connections of their own."""
 
     def warm(self) -> None:
-        """Return with this thread's connection open, made anew if the idle one was dropped.
+        """Return with a connection open for this thread's next call, made anew if an idle one was dropped.
 
         Called before a permit is taken, so that at the permit's instant only the request itself has to travel. A
         connection that cannot be made is no error here: the `send` that follows meets the same failure, classified.
@@ -37,5 +37,5 @@ class ChatProvider(Protocol):
         ...
 
     def close(self) -> None:
-        """Drop every idle connection of every thread. The provider is not used afterwards."""
+        """Drop every idle connection. The provider is not used afterwards."""
         ...

@@ -26,7 +26,7 @@ class HttpChatProvider:
         self._urls: dict[str, str] = {}
 
     def warm(self) -> None:
-        """Return with this thread's connection open, or closed if it could not be opened: `send` will say why."""
+        """Return with a connection open for this thread's call, or closed if none could be opened: `send` says why."""
         try:
             self._lines.line().warm()
         except NETWORK_ERRORS:
@@ -59,6 +59,8 @@ class HttpChatProvider:
             received = self._lines.line().post(self._url(deployment), headers, body, timeout_s, departed)
         except NETWORK_ERRORS as error:
             return classify_exception(error, latency_s=self._clock.now_s() - started_s, secret=key.secret)
+        finally:
+            self._lines.give_back()
         return classify_response(
             received.status,
             received.headers,
@@ -73,7 +75,7 @@ class HttpChatProvider:
         )
 
     def close(self) -> None:
-        """Drop every idle connection of every thread."""
+        """Drop every idle connection."""
         self._lines.close()
 
     def _url(self, deployment: str) -> str:

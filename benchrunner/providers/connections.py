@@ -1,10 +1,11 @@
-"""One HTTP connection per dialogue thread: open before its permit's instant, and dead at its call's deadline.
+"""One HTTP connection per call under way: open before its permit's instant, and dead at its call's deadline.
 
     dialogue thread ── Line ── requests.Session ── adapter ── pool (one slot) ── connection ── socket
-                       (threading.local)                                          └─ Deadline: every read asks it
+                       (lent: from before its permit to its reply)                └─ Deadline: every read asks it
 
-Sharing one pool between threads would cost a lock per call, and would let a thread that warmed a connection lose it to
-another just before its permit. Retries are off at every level: an attempt is one attempt, and the engine decides.
+A thread keeps the line it opened ahead of its permit until the reply is in, so nobody takes it away just before the
+request is due. The line that came back last is lent first: thirty dialogues of which ten send at a time need ten
+connections, and those stay open. Retries are off at every level: an attempt is one attempt, and the engine decides.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Received:
 
 
 class Line:
-    """One thread's connection to a provider. Not for sharing."""
+    """A connection to a provider, for one thread at a time."""
 
     def __init__(self, place: Place, clock: Clock) -> None:
         self._place = place
@@ -171,25 +172,38 @@ class Line:
 
 
 class Lines:
-    """One line per thread, made at the thread's first call and dropped with it."""
+    """Lines lent to threads, a new one only when none is idle."""
 
     def __init__(self, place: Place, clock: Clock) -> None:
         self._place, self._clock = place, clock
-        self._own = threading.local()
-        self._all: weakref.WeakSet[Line] = weakref.WeakSet()
-        self._lock = threading.Lock()  # keeps `_all` whole while threads come and go
+        self._held = threading.local()
+        self._idle: list[Line] = []
+        self._all: weakref.WeakSet[Line] = weakref.WeakSet()  # one that is held goes with its thread
+        self._lock = threading.Lock()  # keeps `_idle` and `_all` whole
 
     def line(self) -> Line:
-        """Return the calling thread's line."""
-        line: Line | None = getattr(self._own, "line", None)
+        """Return the calling thread's line: the one it holds, else one lent to it now."""
+        line: Line | None = getattr(self._held, "line", None)
         if line is None:
-            line = self._own.line = Line(self._place, self._clock)
             with self._lock:
-                self._all.add(line)
+                if self._idle:
+                    line = self._idle.pop()
+                else:
+                    line = Line(self._place, self._clock)
+                    self._all.add(line)
+            self._held.line = line
         return line
 
+    def give_back(self) -> None:
+        """Take the calling thread's line back, if it holds one: its call has ended."""
+        line: Line | None = getattr(self._held, "line", None)
+        if line is not None:
+            self._held.line = None
+            with self._lock:
+                self._idle.append(line)
+
     def close(self) -> None:
-        """Close every thread's idle connection."""
+        """Close every idle connection."""
         with self._lock:
             lines = list(self._all)
         for line in lines:

@@ -1,4 +1,4 @@
-"""One thread's connection against servers that behave as servers do: slow, silent, torn, gone."""
+"""Connections against servers that behave as servers do: slow, silent, torn, gone."""
 
 from __future__ import annotations
 
@@ -112,6 +112,40 @@ def test_connection_is_opened_before_it_is_needed_and_kept() -> None:
         # Then
         assert results == [Outcome.OK] * 3
         assert peer.accepted == 1
+
+
+def test_calls_one_after_the_other_share_a_connection_whichever_thread_makes_them() -> None:
+    """Thirty dialogues of which one sends at a time need one connection."""
+    # Given a server
+    with _peer(_answer_all) as peer:
+        provider = _provider(peer)
+        outcomes: list[Outcome] = []
+        # When five threads call, each when the one before has its reply
+        for _ in range(5):
+            thread = threading.Thread(target=lambda: outcomes.append(_send(provider).outcome))
+            thread.start()
+            thread.join(10.0)
+        provider.close()
+        # Then one connection has served them all
+        assert outcomes == [Outcome.OK] * 5
+        assert peer.accepted == 1
+
+
+def test_connection_opened_ahead_of_a_permit_is_nobody_elses_before_the_reply() -> None:
+    """Who warmed one waits for its instant; another thread that calls meanwhile gets another."""
+    # Given a thread that has opened a connection, and has not called yet
+    with _peer(_answer_all) as peer:
+        provider = _provider(peer)
+        provider.warm()
+        # When another thread calls
+        other = threading.Thread(target=lambda: _send(provider))
+        other.start()
+        other.join(10.0)
+        # Then it had a connection of its own, and the first call goes over the one that was opened for it
+        assert peer.accepted == 2
+        assert _send(provider).outcome is Outcome.OK
+        assert peer.accepted == 2
+        provider.close()
 
 
 def test_each_thread_has_a_connection_of_its_own() -> None:
