@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/benchrunner phase 5.2 --policy pool --instances 2
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -q -n 3 -m "not alone"
+	$(BIN)/pytest -q -n 4 -m "not alone"
 	$(BIN)/pytest -q -m alone
 
 check: $(VENV)/.installed-dev
