@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from benchrunner.config.settings import Config
-from benchrunner.engine.rehearsal import can_rehearse, rehearse, simulated_latency_s
 from benchrunner.engine.virtual import VirtualConductor
 from benchrunner.errors import StoreError
 from benchrunner.planning.flow import play_flow
@@ -101,16 +100,13 @@ def expected_shapes(
 ) -> tuple[dict[str, TrialShape], str, frozenset[str]]:
     """Return a shape for each trial of the plan, in words where they come from, and the models that were measured."""
     rng = Random(config.run.seed)
-    if config.run.backend == "simulated" and can_rehearse(suite):
-        known = rehearse(config, plan, suite, models, most=most_rehearsed)
-        words = "all trials" if len(known) == len(plan.trials) else f"{len(known)} of {len(plan.trials)} trials"
-        return shape_trials(plan, suite, {}, known=known, rng=rng), f"{words} rehearsed", frozenset(models)
     if config.run.backend == "simulated":
-        # Its history would be of other speeds; what it will do is told by its profile.
-        expected, source = {name: _simulated(config, name) for name in models}, "the embedded provider's profile"
-        measured = frozenset(models)
-    else:
-        expected, source, measured = _from_history(config, tuple(models.values()))
+        # Here and not above: a live run's first call does not wait for the import of models that are not asked.
+        from benchrunner.engine.rehearsal import simulated_shapes
+
+        shapes, source = simulated_shapes(config, plan, suite, models, most_rehearsed=most_rehearsed, rng=rng)
+        return shapes, source, frozenset(models)
+    expected, source, measured = _from_history(config, tuple(models.values()))
     return shape_trials(plan, suite, expected, known={}, rng=rng), source, measured
 
 
@@ -141,13 +137,6 @@ def informed_shards(
             )
         )
     return tuple(informed)
-
-
-def _simulated(config: Config, model: str) -> Expectation:
-    p50_s, p95_s = simulated_latency_s(config, model)
-    return Expectation(
-        latency_p50_s=p50_s, latency_sigma=latency_sigma(p50_s, p95_s), tokens_per_call=TOKENS_PER_CALL
-    )
 
 
 def _from_history(

@@ -9,19 +9,36 @@ crashes cost a worker and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from random import Random
 
 from benchrunner.config.settings import Config
+from benchrunner.planning.load import TOKENS_PER_CALL
 from benchrunner.planning.sharding import PhasePlan
-from benchrunner.planning.trial_shapes import TrialShape
+from benchrunner.planning.trial_shapes import Expectation, TrialShape, latency_sigma, shape_trials
 from benchrunner.records import ModelEntry, Trial
 from benchrunner.simulator.behaviour import FALLBACK, PROFILES, SimulatedModel, simulated_model
 from benchrunner.suites.base import Suite
 from benchrunner.suites.workflow.suite import WorkflowSuite
 
 
-def can_rehearse(suite: Suite) -> bool:
-    """Return whether the suite's dialogues may be played in this process."""
-    return isinstance(suite, WorkflowSuite)
+def simulated_shapes(
+    config: Config, plan: PhasePlan, suite: Suite, models: Mapping[str, ModelEntry], *, most_rehearsed: int, rng: Random
+) -> tuple[dict[str, TrialShape], str]:
+    """Return a shape for each trial of a simulated phase, from rehearsal or else the profiles, and which it was."""
+    if isinstance(suite, WorkflowSuite):
+        known = rehearse(config, plan, suite, models, most=most_rehearsed)
+        words = "all trials" if len(known) == len(plan.trials) else f"{len(known)} of {len(plan.trials)} trials"
+        return shape_trials(plan, suite, {}, known=known, rng=rng), f"{words} rehearsed"
+    # No history, which would be of other speeds: what the embedded provider will do is told by its profile.
+    expected = {name: _expectation(config, name) for name in models}
+    return shape_trials(plan, suite, expected, known={}, rng=rng), "the embedded provider's profile"
+
+
+def _expectation(config: Config, model: str) -> Expectation:
+    p50_s, p95_s = simulated_latency_s(config, model)
+    return Expectation(
+        latency_p50_s=p50_s, latency_sigma=latency_sigma(p50_s, p95_s), tokens_per_call=TOKENS_PER_CALL
+    )
 
 
 def simulated_latency_s(config: Config, model: str) -> tuple[float, float]:
