@@ -10,7 +10,7 @@ for it. What is learned on the way is what does not pass: how long a model's cal
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -18,6 +18,7 @@ from benchrunner.engine.books import ShardState
 from benchrunner.engine.state import RunState
 from benchrunner.planning.flow import play_flow
 from benchrunner.planning.forecast import World
+from benchrunner.planning.shard_time import SLOWEST
 from benchrunner.planning.trial_shapes import TrialShape
 from benchrunner.policies.base import Choice, Grant, KeyView, Policy, ShardView, view_of
 from benchrunner.records import DomainUse, KeyEntry, Limit, LimitKind, WindowUse
@@ -82,19 +83,37 @@ class TimeLeft:
         `uses`: the run's domains as they stand, by label. Seldom costs more than a look at the clock.
         """
         self._note_caps(uses, now_s)
-        left = [one for one in state.shards.values() if one.status != "failed" and (one.pending or one.running)]
+        sent = self._sent_out(state)
+        left = [
+            one
+            for one in state.shards.values()
+            if one.status != "failed" and len(one.pending) + one.running > sent[one.shard.shard_id]
+        ]
         trials = sum(len(one.pending) + one.running for one in left)
         keys = self._keys(state, self._with_real_caps(uses, now_s), now_s)
         names = tuple(key.key_id for key in keys)
         pause_s = PLAY_AGAIN_S if names != self._played_with else max(PLAY_AGAIN_S, PLAY_AGAIN_PER_TRIAL_S * trials)
-        if not left:
+        if not left and not sent:
             return 0.0
         if now_s - self._played_s >= pause_s:
             served = {key.provider for key in keys}
             known = all(one.shard.provider in served for one in left)
-            self._left_s = self._play(state, left, keys, self._with_real_caps(uses, now_s), now_s) if known else None
+            play_s = self._play(state, left, keys, self._with_real_caps(uses, now_s), now_s) if left and known else 0.0
+            self._left_s = max(play_s, self._replies_s(state, sent)) if known else None
             self._played_s, self._played_with = now_s, names
         return None if self._left_s is None else max(0.0, self._left_s - (now_s - self._played_s))
+
+    @staticmethod
+    def _sent_out(state: RunState) -> Counter[str]:
+        """Return, by shard, how many trials only wait for a reply: their worker has given its key back."""
+        return Counter(
+            shard_id for worker in state.workers.values() if worker.released for shard_id in worker.running.values()
+        )
+
+    def _replies_s(self, state: RunState, shard_ids: Iterable[str]) -> float:
+        """Return how long the last of such replies may take, since nobody knows when each was asked for."""
+        models = {state.shards[shard_id].shard.model for shard_id in shard_ids}
+        return max((SLOWEST * self._call_s[model] * self._slower(model) for model in models), default=0.0)
 
     def _note_caps(self, uses: Mapping[str, DomainUse], now_s: float) -> None:
         for label, use in uses.items():
@@ -137,7 +156,8 @@ class TimeLeft:
     ) -> float:
         world, names = self._world, {key.key_id for key in keys}
         shards, shapes = [], {}
-        held = sorted(pair for worker in state.workers.values() for pair in worker.running.items())
+        at_work = [worker for worker in state.workers.values() if not worker.released]
+        held = sorted(pair for worker in at_work for pair in worker.running.items())
         for one in left:
             running = [trial_id for trial_id, shard_id in held if shard_id == one.shard.shard_id]
             trial_ids = (*running, *one.pending)

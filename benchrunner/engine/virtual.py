@@ -18,7 +18,7 @@ class VirtualConductor:
     """A run's rules without a run. Implements planning.conducting.Conductor."""
 
     def __init__(
-        self, shards: Sequence[Shard], keys: Sequence[KeyEntry], policy: Policy, *, one_turn: bool = False
+        self, shards: Sequence[Shard], keys: Sequence[KeyEntry], policy: Policy, *, one_turn: bool
     ) -> None:
         """Take the shards and keys as they are at the speed of the forecast; `one_turn` as RunState does."""
         self._state = RunState(

@@ -10,7 +10,8 @@ where pace counts under `native` only. How long windows need: `windows.py`. The 
     serial   sum of alone
     batched  sum over batches of the slowest of the batch
     pool     per provider: the windows of all its keys side by side for all its calls, + shortest l; and where every
-             key has bounded slots: sum over shards of max(c / key rate, c x l / i), over all slots, less one window
+             key has bounded slots: sum over shards of max(c / key rate, c x l / i), over all slots, less one window.
+             Of one-turn trials c x l / i does not count: their replies are waited for without the key
     all      the windows of each static key (not pool) and of each (account, model) pair for their calls, + shortest l;
              the longest trial
 """
@@ -51,14 +52,14 @@ def alone_s(lineup: Lineup, shard: Shard) -> float:
     call_s, calls = shard.expected_call_s, shard.expected_calls
     return max(
         seconds_for(calls, [limits], lineup.tokens_per_call) + call_s,
-        calls * call_s / _in_flight(shard),
+        _by_latency_s(shard),
         calls / len(shard.trial_ids) * call_s,
         calls / shard.pace_qps if lineup.paced else 0.0,
     )
 
 
-def _in_flight(shard: Shard) -> int:
-    return min(shard.workers, len(shard.trial_ids))
+def _by_latency_s(shard: Shard) -> float:
+    return shard.expected_calls * shard.expected_call_s / min(shard.workers, len(shard.trial_ids))
 
 
 def _longest_trial(lineup: Lineup) -> Bound:
@@ -118,8 +119,7 @@ def _pool_bounds(lineup: Lineup, provider: str) -> list[Bound]:
     if all(key.slots for key in keys):
         fastest = max(rate_per_s(key.limits, lineup.tokens_per_call) for key in keys)
         held_s = sum(
-            max(one.expected_calls / fastest, one.expected_calls * one.expected_call_s / _in_flight(one))
-            for one in mine
+            max(one.expected_calls / fastest, 0.0 if lineup.one_turn else _by_latency_s(one)) for one in mine
         )
         # A window that starts empty gives its first round away; no key gets that twice.
         credit_s = max((one.per_s for key in keys for one in key.limits), default=0.0)

@@ -76,8 +76,9 @@ class _WorkerFlow:
     ready_s: float
     leased_s: float  # since when it serves `of`
     progress_s: float = 0.0  # work done by each of its trials since the first began
-    # progress at which a trial ends, a number, its shard: perhaps the one before
-    ends: list[tuple[float, int, _ShardFlow]] = field(default_factory=list)
+    # progress at which a trial ends, a number, its shard (perhaps the one before), how long it takes alone
+    ends: list[tuple[float, int, _ShardFlow, float]] = field(default_factory=list)
+    took_s: float = 0.0  # when it last took a trial
     asked_per_s: float = 0.0  # calls its trials ask for while nothing holds them back
     asked_tokens_per_s: float = 0.0
     speed: float = 1.0  # work done per second
@@ -94,14 +95,14 @@ class _WorkerFlow:
 
     def begin(self, one: _ShardFlow, work_s: float, number: int) -> None:
         """Take a trial of the shard."""
-        heappush(self.ends, (self.progress_s + work_s, number, one))
+        heappush(self.ends, (self.progress_s + work_s, number, one, work_s))
         one.running += 1
         self.asked_per_s += 1.0 / one.call_s
         self.asked_tokens_per_s += one.tokens_per_call / one.call_s
 
     def end(self) -> None:
         """Be done with the trial that is done first."""
-        _, _, one = heappop(self.ends)
+        _, _, one, _ = heappop(self.ends)
         one.running -= 1
         # To exactly nothing with the last: what is left of sums of fractions would be a flow of no trials.
         self.asked_per_s = self.asked_per_s - 1.0 / one.call_s if self.ends else 0.0
@@ -166,6 +167,8 @@ class _Flow:
             self._set_speeds()
             self._move_to(self._next_instant())
             self._end_trials()
+            if self._hands_on:
+                self._hand_on()
         return finish(
             self._world,
             played="trial",
@@ -292,6 +295,7 @@ class _Flow:
                 shape = pending.pop()
                 self._number += 1
                 worker.begin(one, shape.busy_s + shape.calls * CALL_OVERHEAD_S, self._number)
+                worker.took_s = self._now_s
 
     def _room(self, one: _ShardFlow, worker: _WorkerFlow, others_wait: bool) -> int:
         limit = one.shard.workers
@@ -343,6 +347,8 @@ class _Flow:
                 if worker.speed <= 0.0:
                     continue
                 due_s = now_s + (worker.ends[0][0] - worker.progress_s) / worker.speed
+            if self._hands_on and self._only_runs_out(worker):
+                due_s = min(due_s, self._all_sent_s(worker))
             if due_s < soonest_s:
                 soonest_s = due_s
         for lane in self._stepped:
@@ -389,9 +395,6 @@ class _Flow:
             self._feed(one)
         if self._world.policy.joins and any(self._is_wanted(worker) for worker in ended):
             self._grant()
-        for worker in ended if self._hands_on else ():
-            if self._is_spare(worker) and worker.key.slots and self._is_awaited(worker):
-                self._hand_on(worker)
         for one in {id(worker.of): worker.of for worker in ended}.values():
             self._let_go(one)
 
@@ -400,21 +403,41 @@ class _Flow:
         model = worker.of.shard.model
         return self._is_spare(worker) and any(one.pending and one.shard.model == model for one in self._shards)
 
-    def _is_awaited(self, worker: _WorkerFlow) -> bool:
-        """Return whether its key could run trials of other models, and none of its own is left to take."""
-        mine = worker.of.shard
-        waiting = [one.shard for one in self._shards if one.pending and one.shard.provider == mine.provider]
-        return bool(waiting) and all(shard.model != mine.model for shard in waiting)
+    def _only_runs_out(self, worker: _WorkerFlow) -> bool:
+        """See engine/handing_on.py: whether its key is to be handed on once all it has in hand has left."""
+        mine = worker.of
+        if mine.pending or not worker.ends or not worker.key.slots:
+            return False
+        waiting = [one for one in self._shards if one.pending and one.shard.provider == mine.shard.provider]
+        if any(one.shard.model == mine.shard.model for one in waiting):
+            return False
+        return any(all(other.key is not worker.key for other in one.workers) for one in waiting)
 
-    def _hand_on(self, worker: _WorkerFlow) -> None:
-        """Have what the worker still runs end without its key: its requests have left, only replies are out."""
-        for ends_at, _, one in worker.ends:
-            left_s = ends_at - worker.progress_s
-            worker.calls += left_s / one.call_s
-            self._end_s = max(self._end_s, self._now_s + left_s)
-        self._left -= len(worker.ends)
-        while worker.ends:
-            worker.end()
+    def _all_sent_s(self, worker: _WorkerFlow) -> float:
+        """Return when the last of its one-turn trials leaves: as long before its end as its reply takes.
+
+        A flow knows no bursts: those it took at once leave no faster than its key lets them.
+        """
+        if worker.speed <= 0.0:
+            return _NEVER_S
+        waits_s = max((end - worker.progress_s) / worker.speed - work_s for end, _, _, work_s in worker.ends)
+        key_id = worker.key.key_id
+        beyond = max(0.0, len(worker.ends) - self._key_burst[key_id])
+        through_s = max(worker.took_s, worker.ready_s) + beyond / self._key_rate[key_id]
+        return max(self._now_s + waits_s, through_s)
+
+    def _hand_on(self) -> None:
+        """Have what workers still run end without their keys where all requests have left and only replies are out."""
+        for worker in [one for one in self._workers if self._only_runs_out(one)]:
+            if worker.ready_s > self._now_s or self._all_sent_s(worker) > self._now_s + 1e-9:
+                continue
+            for ends_at, _, one, _ in worker.ends:
+                worker.calls += (ends_at - worker.progress_s) / one.call_s
+                self._end_s = max(self._end_s, self._now_s + (ends_at - worker.progress_s) / worker.speed)
+            self._left -= len(worker.ends)
+            while worker.ends:
+                worker.end()
+            self._let_go(worker.of)
 
     def _let_go(self, one: _ShardFlow) -> None:
         for worker in [] if one.pending else [worker for worker in one.workers if not worker.ends]:

@@ -40,7 +40,7 @@ class World:
     keys: tuple[KeyEntry, ...]  # of the shards' providers
     providers: Mapping[str, Provider]
     policy: Policy
-    one_turn: bool = False  # every dialogue is one request and its reply
+    one_turn: bool  # every dialogue is one request and its reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

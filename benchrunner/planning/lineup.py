@@ -22,7 +22,7 @@ class Lineup:
         batch_size: int,
         tokens_per_call: float,
     ) -> None:
-        self.shards, self.phase = plan.shards, plan.phase
+        self.shards, self.phase, self.one_turn = plan.shards, plan.phase, plan.one_turn
         self.model = {model.name: model for model in models}
         self.key = {key.key_id: key for key in keys}
         self.batch_size, self.tokens_per_call = batch_size, tokens_per_call

@@ -25,7 +25,7 @@ class PhasePlan:
     tasks: Mapping[TaskKey, Task]
     trials: tuple[Trial, ...]
     shards: tuple[Shard, ...]
-    one_turn: bool = False  # every dialogue is one request and its reply
+    one_turn: bool  # every dialogue is one request and its reply
 
     def task_of(self, trial: Trial) -> Task:
         """Return the trial's task."""

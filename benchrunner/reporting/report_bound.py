@@ -45,8 +45,10 @@ class StoredPlan:
         known = {model.name for model in self.models}
         if self.phase is None or any(shard.model not in known for shard in shards):
             return None
+        # Of the suite nothing else is stored. One that only seldom asks twice gets a smaller bound, which is one too.
+        one_turn = all(shard.expected_calls == len(shard.trial_ids) for shard in shards)
         lineup = Lineup(
-            PhasePlan(phase=self.phase, tasks={}, trials=(), shards=tuple(shards)),
+            PhasePlan(phase=self.phase, tasks={}, trials=(), shards=tuple(shards), one_turn=one_turn),
             self.models,
             self.keys,
             policy=policy,

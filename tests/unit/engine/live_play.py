@@ -21,11 +21,13 @@ def world_of(
     model_limits: tuple[Limit, ...] = (),
     calls: int = 10,
     call_s: float = 1.0,
+    one_turn: bool = False,
 ) -> World:
     """Return the world of a run that is played; keys without a bound have no limit of their own."""
     shards = tuple(one.shard for one in play.state.shards.values())
     setups = [key.setup for key in play.state.keys.values()]
     return World(
+        one_turn=one_turn,
         shards=shards,
         shapes={
             trial_id: TrialShape(latencies_s=(call_s,) * calls, tokens_per_call=1000.0)

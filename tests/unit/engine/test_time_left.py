@@ -11,6 +11,7 @@ from live_play import use, world_of
 
 from benchrunner.engine.time_left import PLAY_AGAIN_S, TimeLeft, limits_now
 from benchrunner.planning.forecast import World
+from benchrunner.planning.shard_time import SLOWEST
 from benchrunner.policies import make_policy
 from benchrunner.records import DomainUse, Limit, LimitKind, Shard
 from benchrunner.testing import make_key, make_shard
@@ -214,3 +215,22 @@ def test_a_model_s_own_window_counts_whatever_the_key() -> None:
     play = Play(shards=(make_shard(trials=14, workers=14),))
     world = world_of(play, model_limits=(MINUTE,))
     assert left_s(play, world, {"lab/m-s0": use("lab/m-s0", used=72.0, amount=72, per_s=60.0)}) == about(140 / 1.2)
+
+
+def test_replies_that_are_waited_for_without_a_key_take_their_time_and_no_key() -> None:
+    """A one-turn trial whose request has left is not played again behind the others."""
+    # Given two models of a minute a reply on one key, the first one's two requests out, and its key handed on
+    shards = [make_shard(f"s{n}", trials=2, position=n, model=f"m{n}", workers=2) for n in range(2)]
+    play = Play(shards=shards, policy=make_policy("pool", order="serial", stagger_s=0.0), one_turn=True)
+    play.tick()
+    play.all_sent("w000")
+    world = world_of(play, calls=1, call_s=60.0, one_turn=True)
+    # When the second one's are handed out / Then a minute is left, or what the slowest of a few takes; not two
+    assert play.running("w000")
+    assert play.running("w001")
+    assert left_s(play, world) == pytest.approx(SLOWEST * 60.0)
+    # And once only the replies of the first are awaited it is no more
+    play.scored("w001", "s1-t00", "s1-t01")
+    assert left_s(play, world) == pytest.approx(SLOWEST * 60.0)
+    play.scored("w000", "s0-t00", "s0-t01")
+    assert left_s(play, world) == 0.0

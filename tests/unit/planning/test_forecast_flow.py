@@ -46,6 +46,20 @@ def test_flow_and_calls_agree_on_middle_sizes(scale: str, policy: str, scale_pha
     assert sum(key.calls for key in coarse.keys) == pytest.approx(coarse.calls, abs=3)
 
 
+@pytest.mark.parametrize(
+    ("instances", "call_s", "within"), [(15, 10.0, 0.2), (15, 60.0, 0.1), (125, 20.0, 0.1), (250, 10.0, 0.1)]
+)
+def test_flow_hands_a_key_on_when_the_last_request_has_left(
+    instances: int, call_s: float, within: float, lay_out: LayOut
+) -> None:
+    """Also where replies take much longer than requests, as near as a flow comes that knows of no bursts."""
+    models = [model_entry(name, "key0", expected_call_s=call_s) for name in ("a", "b", "c", "d")]
+    plan = lay_out(phase_of("a", "b", "c", "d", instances=instances), *models, suite=StubSuite(one_turn=True))
+    world = world_of(plan, models, [key_entry("key0")], "pool")
+    exact, coarse = played(world), play_flow(world)
+    assert coarse.makespan_s == pytest.approx(exact.makespan_s, rel=within)
+
+
 @pytest.mark.parametrize("slower", [1.0, 4.0])
 def test_flow_and_calls_agree_on_trials_of_one_turn(slower: float, scale_phase: Phase, lay_out: LayOut) -> None:
     """Where keys are handed on while replies are out, played either way."""

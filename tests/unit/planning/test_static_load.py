@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from forecast_worlds import played, world_of
 from planning_samples import FIVE, THREE_KEYS, StubSuite, key_entry, model_entry, phase_of, requests_per_s
 
 from benchrunner.planning.load import KeyLoad, StaticLoad, static_load
@@ -19,8 +20,8 @@ def by_key(load: StaticLoad) -> dict[str, KeyLoad]:
 
 
 def one_turn(task_types: int = 1) -> StubSuite:
-    suite = StubSuite()
-    suite.calls, suite.task_types = 1.0, tuple(f"t{n}" for n in range(task_types))
+    suite = StubSuite(one_turn=True)
+    suite.task_types = tuple(f"t{n}" for n in range(task_types))
     return suite
 
 
@@ -132,6 +133,18 @@ def test_no_phase_is_faster_than_its_longest_trial(lay_out: LayOut) -> None:
     slow = model_entry("a", "key0", workers=50, expected_call_s=30.0)
     load = static_load(lay_out(phase_of("a"), slow, instances=1), [slow], [key_entry("key0", slots=0)], policy="pool")
     assert (load.lower_bound_s, load.bound_by) == (300.0, "one trial of a")
+
+
+def test_trials_of_one_turn_wait_for_their_replies_without_the_key(lay_out: LayOut) -> None:
+    """Two models of a minute a call on one key: a bound that added their latencies up would be beaten."""
+    # Given 30 questions for each of four slow models, and a key of ten requests a second
+    models = [model_entry(name, "key0", expected_call_s=60.0, workers=10) for name in ("a", "b", "c", "d")]
+    plan = lay_out(phase_of("a", "b", "c", "d", instances=15), *models, suite=StubSuite(one_turn=True))
+    keys = [key_entry("key0")]
+    # Then under `pool` the bound is what windows and one reply take, and no run is faster
+    load = static_load(plan, models, keys, policy="pool")
+    assert load.lower_bound_s == 11 * 1.0 + 60.0
+    assert played(world_of(plan, models, keys, "pool")).makespan_s >= load.lower_bound_s
 
 
 def test_a_token_quota_of_account_and_model_binds_and_is_named(lay_out: LayOut) -> None:
