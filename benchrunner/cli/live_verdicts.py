@@ -27,7 +27,10 @@ _BROKEN_LINE = {
 _WHY_UNTRUSTED = re.compile(r"certificate verify failed: ([^(]*[^( ])")
 _WHY_NO_LINE = re.compile(r"\[Errno -?\d+\] ([A-Za-z][^'\")]*)")
 _NOT_TLS = re.compile(r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST|PACKET_LENGTH_TOO_LONG", re.IGNORECASE)
-_NO_HANDSHAKE = re.compile(r"HandshakeTimeoutError\(.(the [^'\"]+?) did not end in time")
+_UNFINISHED = {
+    "handshake_timeout": "the TLS handshake",
+    "tunnel_timeout": "the tunnel through the proxy, or the TLS handshake in it,",
+}
 _NO_SUCH_PLACE = frozenset({404, 405, 410, 501})
 """What servers say of a path, or of a POST to it, that they do not serve. A 501 is no passing trouble."""
 
@@ -182,9 +185,9 @@ def _transient(found: Found, result: CallResult, provider: str) -> Verdict:
     if code in _NO_SECURE_LINE:
         not_tls = _NOT_TLS.search(result.detail)
         return _no_secure_line(found, ": what listens there does not speak TLS" if not_tls else "")
-    if unfinished := _NO_HANDSHAKE.search(result.detail):
+    if unfinished := _UNFINISHED.get(code):
         waited = duration_text(result.latency_s)
-        return _no_secure_line(found, f": a connection was taken, but {unfinished[1]} did not end within {waited}")
+        return _no_secure_line(found, f": a connection was taken, but {unfinished} did not end within {waited}")
     if code in _NO_LINE:
         return _no_line(found, result, provider)
     if code == "read_timeout":

@@ -189,6 +189,8 @@ _EXCEPTION_KINDS: tuple[tuple[str, Outcome, frozenset[str]], ...] = (
     ("proxy", Outcome.TRANSIENT, frozenset({"ProxyError"})),
     ("dns", Outcome.TRANSIENT, frozenset({"NameResolutionError", "gaierror"})),
     ("refused", Outcome.TRANSIENT, frozenset({"ConnectionRefusedError"})),
+    ("tunnel_timeout", Outcome.TRANSIENT, frozenset({"TunnelTimeoutError"})),
+    ("handshake_timeout", Outcome.TRANSIENT, frozenset({"HandshakeTimeoutError"})),
     ("connect_timeout", Outcome.TRANSIENT, frozenset({"ConnectTimeout", "ConnectTimeoutError"})),
     # The server hung up on an idle connection, or died, before the first byte of an answer.
     ("disconnected", Outcome.TRANSIENT, frozenset({"RemoteDisconnected"})),

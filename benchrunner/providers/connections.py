@@ -123,21 +123,24 @@ class Line:
     ) -> Received:
         """Return the whole response, or raise one of NETWORK_ERRORS, within `timeout_s`."""
         self._deadline.start(timeout_s)
-        self._deadline.departed = departed
         request = self._request(url)
         # One request at a time on a line, so the prepared one is filled in anew instead of being prepared anew.
         request.headers.update(headers)
         request.headers["Content-Length"] = str(len(body))
         request.body = body
-        response = self._session.send(
-            request,
-            stream=True,
-            timeout=(min(self._place.connect_timeout_s, timeout_s), timeout_s),
-            verify=self._place.verify,
-            cert=None,
-            proxies=self._place.proxies,
-            allow_redirects=False,
-        )
+        self._deadline.departed = departed
+        try:
+            response = self._session.send(
+                request,
+                stream=True,
+                timeout=(min(self._place.connect_timeout_s, timeout_s), timeout_s),
+                verify=self._place.verify,
+                cert=None,
+                proxies=self._place.proxies,
+                allow_redirects=False,
+            )
+        finally:
+            self._deadline.departed = None  # the line's next call may be another thread's
         raw = response.raw
         try:
             content: bytes = raw.read(BODY_LIMIT_BYTES + 1, decode_content=True)

@@ -22,7 +22,7 @@ _READ_BUFFER_BYTES = 16_384
 
 
 class Deadline:
-    """The instant by which this thread's call must have its last byte."""
+    """The instant by which a line's present call must have its last byte."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -90,7 +90,11 @@ class _Connection(_Named, HTTPConnection):
 
 
 class HandshakeTimeoutError(ConnectTimeoutError):
-    """A connection was taken and did not become a secure one; no request has left. Classified as connect_timeout."""
+    """A connection was taken and did not become a secure one; no request has left."""
+
+
+class TunnelTimeoutError(HandshakeTimeoutError):
+    """The same behind a proxy: its tunnel, or the handshake in it."""
 
 
 class _TLSConnection(_Named, HTTPSConnection):
@@ -104,10 +108,9 @@ class _TLSConnection(_Named, HTTPSConnection):
         try:
             super().connect()
         except TimeoutError as error:
-            what = "the TLS handshake"
             if self.proxy_is_tunneling:
-                what = f"the tunnel through the proxy, or {what} in it,"
-            raise HandshakeTimeoutError(f"{what} did not end in time") from error
+                raise TunnelTimeoutError("neither tunnel nor TLS handshake in time") from error
+            raise HandshakeTimeoutError("no TLS handshake in time") from error
 
     @property
     def is_connected(self) -> bool:
@@ -135,7 +138,7 @@ class _TLSConnection(_Named, HTTPSConnection):
 
 
 class _WarmPool(_Named, HTTPConnectionPool):
-    """A pool for one thread: opens its connection before there is anything to send, and times what it reads.
+    """A pool for one call at a time: opens its connection before there is anything to send, and times what it reads.
 
     `_get_conn`, `_put_conn`, `_new_conn` and `_prepare_proxy` are what urllib3 leaves to subclasses of a pool; there is
     no public way to open a pooled connection without sending a request over it.
@@ -160,6 +163,14 @@ class _WarmPool(_Named, HTTPConnectionPool):
         finally:
             self._put_conn(connection)
 
+    def _prepare_proxy(self, connection: Any) -> None:
+        # A proxy's answer to CONNECT is a response too, but no request of ours has left for it.
+        departed, self.deadline.departed = self.deadline.departed, None
+        try:
+            super()._prepare_proxy(connection)
+        finally:
+            self.deadline.departed = departed
+
     def _new_conn(self) -> Any:
         connection: Any = super()._new_conn()
         connection.response_class = self._timed_response
@@ -179,7 +190,7 @@ class _WarmTLSPool(_WarmPool, HTTPSConnectionPool):
 
 
 class LineAdapter(HTTPAdapter):
-    """The transport of one thread: a single pool with a single slot."""
+    """The transport of one line: a single pool with a single slot."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline

@@ -208,7 +208,7 @@ def test_a_port_that_never_ends_the_tls_handshake_did_not_take_the_call(workspac
     # Then nobody is said to have taken the call
     assert (code, statuses(report)) == (1, {("a", "m1"): "no TLS"})
     (call,) = report["checked"]
-    assert call["provider_code"] == "connect_timeout"
+    assert call["provider_code"] == "handshake_timeout"
     assert call["means"].startswith(
         f"no secure connection to lab at 127.0.0.1:{port} came about: "
         "a connection was taken, but the TLS handshake did not end within "

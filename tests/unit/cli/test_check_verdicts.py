@@ -157,14 +157,14 @@ RAW = "HTTPSConnectionPool(host='lab.example', port=443): Max retries exceeded w
         ),
         ("tls", f"{RAW}SSLEOFError(8, 'EOF occurred'))", "no secure connection to lab at lab.example came about"),
         (
-            "connect_timeout",
-            f"{RAW}HandshakeTimeoutError('the TLS handshake did not end in time'))",
+            "handshake_timeout",
+            f"{RAW}HandshakeTimeoutError('no TLS handshake in time'))",
             "no secure connection to lab at lab.example came about: a connection was taken, but the TLS handshake did "
             "not end within 1 s",
         ),
         (
-            "connect_timeout",
-            "HandshakeTimeoutError('the tunnel through the proxy, or the TLS handshake in it, did not end in time')",
+            "tunnel_timeout",
+            "TunnelTimeoutError('neither tunnel nor TLS handshake in time')",
             "no secure connection to lab at lab.example came about: a connection was taken, but the tunnel through the "
             "proxy, or the TLS handshake in it, did not end within 1 s",
         ),
