@@ -183,6 +183,8 @@ class BlockGate:
         if not ready:
             self._note_preparation(clock.now_s() - began_s)
         clock.sleep_s(slot.due_s - clock.now_s())
+        if stopped(0.0):
+            raise HandBack
         return self._leave(slot), True
 
     def _leave(self, slot: _Slot) -> _Left | None:
@@ -220,6 +222,8 @@ class BlockGate:
         waiter = _Waiter(tokens, lead_s)
         with self._lock:
             if self._broken is not None:
+                if stopped(0.0):
+                    raise HandBack
                 raise self._broken
             self._line.append(waiter)
             self._lock.notify_all()
@@ -233,6 +237,8 @@ class BlockGate:
                         self._note(Report(news=News.BACK, permit=waiter.slot.permit))
                 raise HandBack
         if waiter.fault is not None:
+            if stopped(0.0):
+                raise HandBack  # told to end, so its lease may have gone before it heard of that
             raise waiter.fault
         assert waiter.slot is not None
         return waiter.slot

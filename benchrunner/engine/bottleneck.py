@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from benchrunner.engine.books import ShardState
+from benchrunner.engine.rations import waits_for_key
 from benchrunner.engine.state import RunState
 from benchrunner.planning.lineup import in_words
 from benchrunner.records import KeyProgress, Limit, LimitKind, WindowProgress
@@ -37,11 +37,6 @@ class Waits:
         if not self._seen:
             return None
         return sum(waited for _, waited in self._seen) >= MOSTLY * len(self._seen)
-
-
-def waits_for_key(state: RunState, one: ShardState) -> bool:
-    """Return whether the shard has trials to hand out and no key to run them on: never had one, or lost it."""
-    return bool(one.pending) and one.status != "failed" and all(state.workers[w].released for w in one.workers)
 
 
 def binding_text(
@@ -90,7 +85,7 @@ def _cause(state: RunState, key: KeyProgress, waited: bool | None, *, managed: b
 def _others_wait(state: RunState, key_id: str) -> bool:
     """Return whether shards of the key's provider wait: their trials are still to come, whatever this key is at."""
     provider = state.keys[key_id].setup.provider
-    return any(one.shard.provider == provider and waits_for_key(state, one) for one in state.shards.values())
+    return any(one.shard.provider == provider and waits_for_key(one, state.workers) for one in state.shards.values())
 
 
 def _window(key: KeyProgress) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ def lease_end_s(rules: Rules, *, expected_s: float, now_s: float) -> float:
     return now_s + (rules.shard_timeout_s or max(3600.0, 10.0 * expected_s))
 
 
-def is_to_be_killed(worker: WorkerState, rules: Rules, now_s: float) -> bool:
+def note_kill_time(worker: WorkerState, rules: Rules, now_s: float) -> bool:
     """Return whether a worker that was told to end at once has had its time for it; it gets as much again."""
     if worker.kill_at_s is not None and now_s < worker.kill_at_s:
         return False

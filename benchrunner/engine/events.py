@@ -32,11 +32,12 @@ class CallLeaves:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFinished:
-    """A call ended."""
+    """A call ended; `answered`: by a server that spoke HTTP, whatever it said."""
 
     worker_id: str
     outcome: Outcome
     latency_s: float
+    answered: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,8 @@ class PermitGate:
                 prepare()
                 ahead_s = permit.not_before_mono_s - clock.now_s()
                 clock.sleep_s(ahead_s)
+                if stopped(0.0):  # its key may be another model's since
+                    raise HandBack
                 # Lateness that `prepare` caused says nothing about how exactly this machine wakes and sends.
                 permit, may_send = windows.spend(permit, learn_drift=ahead_s > 0)
                 if may_send:
@@ -114,6 +116,8 @@ class PaceGate:
                 raise HandBack
             prepare()
             self._clock.sleep_s(at_s - self._clock.now_s())
+            if stopped(0.0):
+                raise HandBack
             sent_s = self._clock.now_s()
             if max(at_s, sent_s) >= self._held_until_s:
                 return Pass(wait_s=sent_s - began_s, sent_mono_s=sent_s)

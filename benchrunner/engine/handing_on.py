@@ -15,9 +15,11 @@ from benchrunner.engine.books import SENT, KeyState, ShardState, WorkerState
 class HandingOn:
     """Which workers send no more, and which of them are to end. `note_handed_back` changes it; the rest reads."""
 
-    def __init__(self, shards: Mapping[str, ShardState], keys: Mapping[str, KeyState]) -> None:
+    def __init__(
+        self, shards: Mapping[str, ShardState], keys: Mapping[str, KeyState], workers: Mapping[str, WorkerState]
+    ) -> None:
         """Look at these books, which go on changing."""
-        self._shards, self._keys = shards, keys
+        self._shards, self._keys, self._workers = shards, keys, workers
         self._came_back: set[str] = set()  # trials that needed their key again after it was handed on
 
     def note_handed_back(self, worker: WorkerState, trial_id: str) -> None:
@@ -36,12 +38,18 @@ class HandingOn:
         return bool(worker.sent_out) and self._is_awaited(worker) and self._came_back.isdisjoint(worker.running)
 
     def _is_awaited(self, worker: WorkerState) -> bool:
-        """Return whether another model's shard has trials left that the worker's key could run."""
+        """Return whether another model's shard has trials left that the worker's key could run, and does not yet."""
         mine = self._shards[worker.shard_id].shard
         waiting = [
-            one.shard
+            one
             for one in self._shards.values()
             if one.pending and one.status != "failed" and one.shard.provider == mine.provider
         ]
         # What is left of its own model it will go on with, as soon as few enough replies are out.
-        return bool(waiting) and all(shard.model != mine.model for shard in waiting)
+        if any(one.shard.model == mine.model for one in waiting):
+            return False
+        return any(not self._serves(worker.key_id, one) for one in waiting)
+
+    def _serves(self, key_id: str, one: ShardState) -> bool:
+        serving = (self._workers[worker_id] for worker_id in one.workers)
+        return any(other.key_id == key_id and not other.released for other in serving)

@@ -82,7 +82,7 @@ class RunResult:
 
 
 def new_run_id(phase: str, utc: str) -> str:
-    """Return a run id: sorts by time, names the phase, and never meets another."""
+    """Return a run id: sorts by time, names the phase, and ends in 16 random bits."""
     return f"{utc[:19].replace('-', '').replace(':', '')}-{phase}-{random_secrets.token_hex(2)}"
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from benchrunner.engine.books import ShardState
-from benchrunner.engine.bottleneck import Waits, binding_text, fullness, waits_for_key
+from benchrunner.engine.bottleneck import Waits, binding_text, fullness
 from benchrunner.engine.messages import CallEnded
+from benchrunner.engine.rations import waits_for_key
 from benchrunner.engine.state import RunState
 from benchrunner.engine.time_left import TimeLeft
 from benchrunner.planning.forecast import World
@@ -243,7 +244,7 @@ def _standing(state: RunState, one: ShardState) -> str:
 
     The books call one whose key was taken away `running` until it is done; it waits all the same.
     """
-    if not waits_for_key(state, one):
+    if not waits_for_key(one, state.workers):
         return one.status
     return "left" if _starts_no_more(state) else "waiting"
 

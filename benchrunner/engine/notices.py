@@ -22,6 +22,11 @@ def provider_unreachable(provider: str, why: str) -> Say:
     return Say(text=f"provider {provider} gives no reply ({why}); its shards are left for `benchrunner resume`")
 
 
+def model_silent(model: str, why: str) -> Say:
+    """Say that a model is given up whose calls are answered with failures only."""
+    return Say(text=f"model {model} gives no reply ({why}); its shards are left for `benchrunner resume`")
+
+
 def model_parked(model: str, refused_s: float) -> Say:
     """Say that a model is given up that got nothing but refusals for `refused_s`."""
     return Say(

@@ -51,6 +51,11 @@ def take(
     return taken
 
 
+def waits_for_key(state: ShardState, workers: Mapping[str, WorkerState]) -> bool:
+    """Return whether the shard has trials to hand out and no key to run them on: never had one, or lost it."""
+    return bool(state.pending) and state.status != "failed" and all(workers[w].released for w in state.workers)
+
+
 def idle_beside(state: ShardState, worker: WorkerState, workers: Mapping[str, WorkerState]) -> int:
     """Return how many other workers of the shard have nothing to do."""
     others = (workers[worker_id] for worker_id in state.workers if worker_id != worker.worker_id)

@@ -33,7 +33,8 @@ LOST = -1
 
 LATER_SPARES = 1
 """Actors started ahead of need once the first are at work: those whose session ends serve the next lease, and each
-start takes a second or two of a processor, from senders that are to be punctual."""
+start takes a second or two of a processor, from senders that are to be punctual. A key that is handed on while replies
+are out needs another at once; where several are at the same moment, all but one wait for an actor's start."""
 
 WORDS = 6
 """Lines of what Ray says of a death that are passed on."""
@@ -156,7 +157,7 @@ class RayWorker:
 
 
 class RayPool:
-    """Starts worker actors and keeps those that are free: at most as many as ever held leases at once, and spares."""
+    """Starts worker actors and keeps those that are free: at most as many as were ever at work at once, and spares."""
 
     def __init__(
         self,

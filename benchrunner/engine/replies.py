@@ -1,19 +1,32 @@
 """Which providers and models still reply, as a run's calls and trials show; those that do not are given up. Pure.
 
-    provider: trials lost to the connection, one after another, and no reply in between  -> unreachable
+    provider: trials lost to the connection, one after another, and no answer in between  -> unreachable
+    model:    trials lost for a minute, and no reply in between: its own server is down  -> silent
     model:    refusals for `stall_s`, and no good reply in between                       -> refused
 """
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from enum import Enum
 
 from benchrunner.records import Outcome, Shard
 
 UNREACHABLE_AFTER = 3
-"""Trials lost to the connection with no reply in between, after which a provider counts as unreachable."""
+"""Trials lost to the connection with no answer in between, after which a provider counts as unreachable."""
+
+SILENT_FOR_S = 60.0
+"""For how long a model's trials must be lost, with no reply in between, before it is given up. A provider may answer
+for it ("503") and serve its other models; a shorter outage is what second chances are for."""
 
 UNREACHABLE_CAUSES = frozenset({"connection", "api_timeout"})
+
+
+class GivenUp(Enum):
+    """What does not reply any more."""
+
+    PROVIDER = "provider"
+    MODEL = "model"
 
 
 class Replies:
@@ -22,7 +35,8 @@ class Replies:
     def __init__(self, *, stall_s: float) -> None:
         """Begin with everybody replying. `stall_s`: how long a model may get nothing but refusals."""
         self._stall_s = stall_s
-        self._lost: dict[str, int] = {}  # provider -> trials lost to the connection since its last reply
+        self._lost: dict[str, int] = {}  # provider -> trials lost to the connection since its last answer
+        self._silent: dict[str, tuple[int, float]] = {}  # model -> trials so lost since its last reply, the first when
         self._unreachable: set[str] = set()
         self._refused_since_s: dict[str, float] = {}  # model -> its first refusal since its last good reply
 
@@ -31,27 +45,32 @@ class Replies:
         """Return the providers that are given up, for the rest of the run."""
         return self._unreachable
 
-    def note_call(self, shard: Shard, outcome: Outcome, now_s: float) -> None:
-        """Count what a call of the shard came to."""
+    def note_call(self, shard: Shard, outcome: Outcome, now_s: float, *, answered: bool) -> None:
+        """Count what a call of the shard came to; `answered`: a server said something, if only that it cannot."""
         if outcome is Outcome.OK:
             self._refused_since_s.pop(shard.model, None)
         elif outcome is Outcome.RATE_LIMITED:
             self._refused_since_s.setdefault(shard.model, now_s)
         if outcome is not Outcome.TRANSIENT:  # a refusal is a reply too
+            self._silent.pop(shard.model, None)
+        if answered or outcome is not Outcome.TRANSIENT:
             self._lost[shard.provider] = 0
 
-    def note_lost(self, provider: str, cause: str) -> bool:
-        """Count a trial that `cause` ended; return whether the provider counts as unreachable from now on.
-
-        True once at the most; `unreachable` tells the rest of the time.
-        """
+    def note_lost(self, shard: Shard, cause: str, now_s: float) -> GivenUp | None:
+        """Count a trial that `cause` ended; return what is given up from now on, None: nothing more than before."""
+        provider, model = shard.provider, shard.model
         if cause not in UNREACHABLE_CAUSES or provider in self._unreachable:
-            return False
-        lost = self._lost[provider] = self._lost.get(provider, 0) + 1
-        if lost < UNREACHABLE_AFTER:
-            return False
-        self._unreachable.add(provider)
-        return True
+            return None
+        self._lost[provider] = self._lost.get(provider, 0) + 1
+        trials, since_s = self._silent.get(model, (0, now_s))
+        self._silent[model] = trials + 1, since_s
+        if self._lost[provider] >= UNREACHABLE_AFTER:
+            self._unreachable.add(provider)
+            return GivenUp.PROVIDER
+        if trials + 1 >= UNREACHABLE_AFTER and now_s - since_s >= SILENT_FOR_S:
+            del self._silent[model]
+            return GivenUp.MODEL
+        return None
 
     def take_refused(self, now_s: float) -> list[tuple[str, float]]:
         """Return the models that got nothing but refusals for too long, each with how long; they start afresh."""

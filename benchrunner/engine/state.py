@@ -30,7 +30,7 @@ from benchrunner.engine.crashes import Crashes
 from benchrunner.engine.ending import choose_end
 from benchrunner.engine.handing_on import HandingOn
 from benchrunner.engine.policy_views import PolicyViews
-from benchrunner.engine.replies import Replies
+from benchrunner.engine.replies import GivenUp, Replies
 from benchrunner.engine.stopping import Stopping
 from benchrunner.errors import InvalidTransition
 from benchrunner.policies.base import Grant, Policy
@@ -81,7 +81,7 @@ class RunState:
         self._replies = Replies(stall_s=rules.stall_s)
         self._call_times = CallTimes(shards)
         self._views = PolicyViews(self.shards, self.keys, self.workers, self._call_times)
-        self._handing_on = HandingOn(self.shards, self.keys)
+        self._handing_on = HandingOn(self.shards, self.keys, self.workers)
         self._causes_told: set[tuple[str, str]] = set()
         self._held_up_since_s: float | None = None  # since when other runs' keys are all that could go on
         self._story: deque[str] = deque(maxlen=STORY_LENGTH)
@@ -125,7 +125,7 @@ class RunState:
             case ev.CallFinished():
                 self._on_reply(event, now_s)
             case ev.TrialFinished():
-                self._on_trial(event, at, out)
+                self._on_trial(event, now_s, at, out)
             case ev.TrialHandedBack():
                 self._on_handed_back(event, out)
             case ev.AllSent():
@@ -161,12 +161,14 @@ class RunState:
     def _on_reply(self, event: ev.CallFinished, now_s: float) -> None:
         worker = self._worker(event)
         shard = self.shards[worker.shard_id].shard
-        self._replies.note_call(shard, event.outcome, now_s)
+        self._replies.note_call(shard, event.outcome, now_s, answered=event.answered)
         if event.outcome is Outcome.OK:
             self._call_times.note(shard.model, event.latency_s)
             self.keys[worker.key_id].parks = 0
+        elif worker.sent_out:
+            worker.sent_out = None  # it may have to send once more
 
-    def _on_trial(self, event: ev.TrialFinished, at: str, out: list[ev.Command]) -> None:
+    def _on_trial(self, event: ev.TrialFinished, now_s: float, at: str, out: list[ev.Command]) -> None:
         worker = self._worker(event)
         if event.trial_id not in worker.running:
             out.append(notices.late_result(event.trial_id, worker.worker_id))
@@ -178,7 +180,7 @@ class RunState:
         if event.status is TrialStatus.SCORED:
             state.scored += 1
         else:
-            self._note_connection(state, event, out)
+            self._note_connection(state, event, now_s, at, out)
             if self._spoiled.note(event.trial_id, event.cause) and not self._stop:
                 # To the end of the queue: what spoiled it may have passed by then.
                 state.pending.append(event.trial_id)
@@ -194,30 +196,39 @@ class RunState:
             self._causes_told.add((state.shard.model, event.cause))
             out.append(notices.trial_invalid(state.shard.model, event.cause, event.detail))
 
-    def _note_connection(self, state: ShardState, event: ev.TrialFinished, out: list[ev.Command]) -> None:
-        provider = state.shard.provider
-        if not self._replies.note_lost(provider, event.cause):
-            return
-        out.append(notices.provider_unreachable(provider, event.detail or event.cause))
-        for other in self.workers.values():
-            if self.shards[other.shard_id].shard.provider == provider:
-                self._tell_to_stop(other, "unreachable", out)
+    def _note_connection(
+        self, state: ShardState, event: ev.TrialFinished, now_s: float, at: str, out: list[ev.Command]
+    ) -> None:
+        provider, model, why = state.shard.provider, state.shard.model, event.detail or event.cause
+        given_up = self._replies.note_lost(state.shard, event.cause, now_s)
+        if given_up is GivenUp.PROVIDER:
+            out.append(notices.provider_unreachable(provider, why))
+            for other in self.workers.values():
+                if self.shards[other.shard_id].shard.provider == provider:
+                    self._tell_to_stop(other, "unreachable", out)
+        elif given_up is GivenUp.MODEL:
+            out.append(notices.model_silent(model, why))
+            self._leave_model(model, "unreachable", at, out)
 
     def _on_handed_back(self, event: ev.TrialHandedBack, out: list[ev.Command]) -> None:
         worker = self._worker(event)
         if event.trial_id in worker.running:
             self._handing_on.note_handed_back(worker, event.trial_id)
-            self._requeue(worker, event.trial_id, out)
+            # A call that failed after its key was handed on: what made it fail may have passed by the queue's end.
+            self._requeue(worker, event.trial_id, out, last=worker.stopping == SENT)
 
     def _on_all_sent(self, event: ev.AllSent) -> None:
         worker = self._worker(event)
         if worker.sent_out is not None and event.nth == worker.asked:
             worker.sent_out = True
 
-    def _requeue(self, worker: WorkerState, trial_id: str, out: list[ev.Command]) -> None:
+    def _requeue(self, worker: WorkerState, trial_id: str, out: list[ev.Command], *, last: bool = False) -> None:
         state = self.shards[worker.running.pop(trial_id)]
         state.running -= 1
-        state.pending.appendleft(trial_id)
+        if last:
+            state.pending.append(trial_id)
+        else:
+            state.pending.appendleft(trial_id)
         out.append(ev.Keep(event=TrialRequeued(trial_id=trial_id)))
 
     def _on_key_trouble(self, event: ev.KeyTrouble, now_s: float, out: list[ev.Command]) -> None:
@@ -314,7 +325,7 @@ class RunState:
             overdue = now_s >= worker.deadline_s
             in_time = worker.stopping in ("", "drained") or (worker.stopping == SENT and not overdue)
             if not in_time or at_once:
-                if deadlines.is_to_be_killed(worker, self._rules, now_s):
+                if deadlines.note_kill_time(worker, self._rules, now_s):
                     out.append(ev.KillWorker(worker_id=worker.worker_id))
             elif not worker.stopping and overdue:
                 out.append(notices.worker_overran(worker.worker_id))
@@ -325,12 +336,15 @@ class RunState:
         """Leave the shards of a model that is refused and refused for `resume`; the others go on."""
         for model, refused_s in self._replies.take_refused(now_s):
             out.append(notices.model_parked(model, refused_s))
-            for state in self.shards.values():
-                if state.shard.model == model and state.status != "done":
-                    self._set_status(state, "failed", at, out)
-            for worker in self.workers.values():  # by model: a worker may be on a shard that is done, and on this one
-                if self.shards[worker.shard_id].shard.model == model:
-                    self._tell_to_stop(worker, "stall", out)
+            self._leave_model(model, "stall", at, out)
+
+    def _leave_model(self, model: str, reason: str, at: str, out: list[ev.Command]) -> None:
+        for state in self.shards.values():
+            if state.shard.model == model and state.status != "done":
+                self._set_status(state, "failed", at, out)
+        for worker in self.workers.values():  # by model: a worker may be on a shard that is done, and on this one
+            if self.shards[worker.shard_id].shard.model == model:
+                self._tell_to_stop(worker, reason, out)
 
     def _count_stall(self, worker: WorkerState, at: str, out: list[ev.Command]) -> None:
         state = self.shards[worker.shard_id]
@@ -378,7 +392,7 @@ class RunState:
         out.append(ev.GoOn(worker_id=worker.worker_id, shard_id=grant.shard_id))
 
     def _feed(self, now_s: float, at: str, out: list[ev.Command]) -> None:
-        waiting = {s.shard.provider for s in self.shards.values() if s.pending and not s.workers}
+        waiting = {one.shard.provider for one in self.shards.values() if rations.waits_for_key(one, self.workers)}
         for state in self.shards.values():
             if not state.pending:
                 continue

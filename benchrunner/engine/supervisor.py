@@ -335,7 +335,14 @@ class Supervisor:
         if message.paused_domain:
             detail = f"{message.outcome}: {message.detail}" if message.detail else str(message.outcome)
             self._key_event(message.paused_domain, "pause", detail, is_domain=True)
-        self._tell(ev.CallFinished(worker_id=worker_id, outcome=message.outcome, latency_s=message.latency_s))
+        self._tell(
+            ev.CallFinished(
+                worker_id=worker_id,
+                outcome=message.outcome,
+                latency_s=message.latency_s,
+                answered=message.http_status is not None,
+            )
+        )
 
     def _key_event(self, subject: str, kind: str, detail: str, *, is_domain: bool = False) -> None:
         event = KeyEvent(

@@ -295,17 +295,17 @@ def test_told_to_stop_at_once_it_hands_its_trials_back(play: Play) -> None:
 
 
 def test_asked_for_it_a_worker_says_when_all_its_requests_have_left(play: Play) -> None:
-    """AllSent comes with its number, once each trial's request is on its way and before its reply; with none out, too.
-    """
+    """AllSent comes with its number, once each trial's request is on its way; with none out, too."""
     # Given a worker with four trials, asked to say when each has sent its request
     worker = play.take()
     play.begin(worker, granted(play.lease(worker)), trials=4)
     worker.send([ms.TellWhenSent(nth=7)])
     # When it says so
     heard = play.hear(worker, until=lambda said: any(isinstance(message, ms.AllSent) for message in said))
-    # Then all four have reached the provider
+    # Then all four have been announced, and none of their dialogues of ten turns has ended
     assert [message.nth for message in heard if isinstance(message, ms.AllSent)] == [7]
-    assert play.counted()[0] >= 4
+    assert len({message.trial_id for message in heard if isinstance(message, ms.Sending)}) == 4
+    assert ended_trials(heard) == []
     # And once all its trials have ended it says so at once
     play.hear(worker, until=lambda said: len(ended_trials(said)) == 4)
     worker.send([ms.TellWhenSent(nth=8)])

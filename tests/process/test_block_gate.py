@@ -160,6 +160,24 @@ def test_who_is_told_to_stop_hands_back_and_its_permit_too() -> None:
     assert registry.snapshot([DOMAIN.name])[0].waiting == 0
 
 
+def test_who_is_told_to_stop_hands_back_though_its_lease_is_gone_by_then() -> None:
+    """A key that was handed on is no crash of the worker that waits for one more permit: it was told to end first."""
+    # Given a worker that is told to stop, and whose lease is released
+    registry = ClusterRegistry(SystemClock(), name="r1")
+    blocks = NearBlocks(registry)
+    held = lease(registry)
+    stopped = threading.Event()
+    with gate_over(blocks, held.fence) as gate:
+        for _ in range(AMOUNT):
+            gate.wait(100, lambda: None, never)
+        stopped.set()
+        assert registry.release("a", held.fence)
+        # When a call of it asks, and another once the gate knows / Then both are handed back
+        for _ in range(2):
+            with pytest.raises(HandBack):
+                gate.wait(100, lambda: None, lambda seconds: stopped.wait(seconds))
+
+
 def test_a_lost_lease_ends_the_worker() -> None:
     """A fence that is no longer held gets no permit: whoever waits for one is told, and so is everyone after."""
     registry = ClusterRegistry(SystemClock(), name="r1")

@@ -287,3 +287,28 @@ def test_a_run_keeps_its_exit_code_when_stdout_takes_nothing(workspace: Workspac
                 cwd=workspace.path, env=workspace.env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
             )  # fmt: skip
         assert (ended.returncode, told in ended.stderr, "Traceback" in ended.stderr) == (code, True, False)
+
+
+def test_resume_finds_the_task_file_where_it_was(workspace: Workspace) -> None:
+    """What a run that was left says to type works as it stands, although the run began with --tasks FILE."""
+    # Given a run on a file of questions, all of whose calls failed
+    make_quick(workspace)
+    workspace.edit_config("seed = 20250826", "max_tries = 1\nseed = 20250826")
+    (workspace.path / "q.jsonl").write_text('{"id": "q1", "prompt": "What is 17 + 25?", "expected": 42}\n')
+    ended = workspace.run(
+        "phase", "5.2", "--suite", "jsonl", "--tasks", "q.jsonl", "--instances", "1", "--fault", "unavailable=1",
+        "--models", "qwen2.5-7b-instruct",
+    )  # fmt: skip
+    assert ended.code == 1, ended.err
+    # When it is resumed as advised / Then it goes on with that file
+    resumed = workspace.run("resume")
+    assert resumed.code == 1, resumed.err
+    assert "resuming" in resumed.err
+    assert workspace.count("select count(*) from calls") > workspace.count("select count(*) from trials")
+    # And where the file is gone it asks for it, and one that changed is not taken for it
+    (workspace.path / "q.jsonl").write_text('{"id": "q1", "prompt": "What is 17 + 26?", "expected": 43}\n')
+    changed = workspace.run("resume")
+    assert (changed.code, "--force" in changed.err) == (2, True)
+    (workspace.path / "q.jsonl").unlink()
+    gone = workspace.run("resume")
+    assert (gone.code, "--tasks FILE" in gone.err) == (2, True)

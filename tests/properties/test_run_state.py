@@ -206,6 +206,11 @@ class World:
         process.asked, process.sent = 0, True
         self.feed(said)
 
+    def call_ends(self, worker_id: str, process: Process, outcome: Outcome, *, answered: bool) -> None:
+        if outcome is not Outcome.OK:
+            process.sent = False  # it may have to be sent once more
+        self.feed(ev.CallFinished(worker_id=worker_id, outcome=outcome, latency_s=0.5, answered=answered))
+
     def wait(self, seconds: float) -> None:
         self.clock.sleep_s(seconds)
         self.feed(ev.Tick())
@@ -243,7 +248,8 @@ class World:
         if process.held:
             outcome = dice.choice(list(Outcome))
             able.append(lambda: self.feed(ev.CallLeaves(worker_id=worker_id, wait_window_s=dice.random() / 10)))
-            able.append(lambda: self.feed(ev.CallFinished(worker_id=worker_id, outcome=outcome, latency_s=0.5)))
+            answered = outcome is not Outcome.TRANSIENT or dice.random() < 0.5
+            able.append(lambda: self.call_ends(worker_id, process, outcome, answered=answered))
             kind = dice.choice((Outcome.AUTH, Outcome.QUOTA))
             park_s = dice.choice((0.0, 1.0, 200.0, 3e9))
             trouble = ev.KeyTrouble(worker_id=worker_id, kind=kind, detail="no", park_s=park_s)

@@ -92,8 +92,8 @@ class Play:
     def stop(self, *, kill: bool = False) -> list[ev.Command]:
         return self.feed(ev.StopRequested(kill=kill))
 
-    def reply(self, worker_id: str, outcome: Outcome = Outcome.OK) -> list[ev.Command]:
-        return self.feed(ev.CallFinished(worker_id=worker_id, outcome=outcome, latency_s=0.5))
+    def reply(self, worker_id: str, outcome: Outcome = Outcome.OK, *, answered: bool = True) -> list[ev.Command]:
+        return self.feed(ev.CallFinished(worker_id=worker_id, outcome=outcome, latency_s=0.5, answered=answered))
 
     def call_waited(self, worker_id: str, wait_s: float) -> list[ev.Command]:
         return self.feed(ev.CallLeaves(worker_id=worker_id, wait_window_s=wait_s))

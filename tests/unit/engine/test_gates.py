@@ -108,6 +108,18 @@ def test_a_stopped_call_gives_its_permit_back() -> None:
     assert (threads.used(), threads.prepared_at_s) == ((1.0, 0), [1000.0])
 
 
+def test_a_call_stopped_while_it_is_prepared_does_not_leave() -> None:
+    """Its key may be another model's by then: the stop is minded until the permit is spent."""
+    # Given a call whose preparation lasts until its worker has been told to stop
+    threads = Threads(make_domain("k", requests(1)))
+    threads.stop_at_s = 1000.0 + 0.01
+    threads.on_prepare.append(lambda: threads.clock.sleep_s(0.02))
+    # Then it is handed back, and its permit too
+    with pytest.raises(HandBack):
+        threads.wait()
+    assert (threads.used(), len(threads.prepared_at_s)) == ((0.0, 0), 1)
+
+
 def test_a_call_whose_preparation_fails_gives_its_permit_back() -> None:
     """Whatever goes wrong between the permit and the send, the window is not left counting a call that never was."""
     threads = Threads(KEY)

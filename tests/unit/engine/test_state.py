@@ -311,7 +311,7 @@ def test_expected_time_learns_from_the_run_s_own_calls() -> None:
     # When the calls of one take three seconds, those of the other a tenth
     for worker_id, latency_s in (("w000", 3.0), ("w001", 0.1)):
         for _ in range(20):
-            play.feed(ev.CallFinished(worker_id=worker_id, outcome=Outcome.OK, latency_s=latency_s))
+            play.feed(ev.CallFinished(worker_id=worker_id, outcome=Outcome.OK, latency_s=latency_s, answered=True))
     # Then so does what is expected of them
     after = [state.expected_s(state.shards[shard_id]) for shard_id in ("s0", "s1")]
     assert before[0] == before[1]

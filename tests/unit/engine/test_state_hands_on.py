@@ -8,7 +8,7 @@ from benchrunner.engine import events as ev
 from benchrunner.engine.books import Rules
 from benchrunner.policies.pool import Pool
 from benchrunner.policies.serial import Serial
-from benchrunner.records import RunStatus, Shard
+from benchrunner.records import Outcome, RunStatus, Shard
 from benchrunner.testing import make_key, make_shard
 
 
@@ -93,6 +93,32 @@ def test_answer_to_a_question_from_before_the_last_trials_counts_for_nothing() -
     # When its first answer arrives / Then nothing follows from it; the second one counts
     assert only(play.all_sent("w000", 1), ev.Release) == []
     assert len(only(play.all_sent("w000", 2), ev.Release)) == 1
+
+
+def test_answer_is_void_when_a_request_is_needed_again() -> None:
+    """A refused call may be sent once more: its key stays until the worker has said anew that all have left."""
+    # Given a worker that has sent everything while nobody waited for its key
+    keys = [make_key("key0"), make_key("key1")]
+    play = Play(shards=two_models(trials=1), keys=keys, policy=Pool(), one_turn=True)
+    play.tick()
+    play.all_sent("w000")
+    # When one of its calls is refused, and the other key is lost with all it ran
+    assert asked(play.reply("w000", Outcome.RATE_LIMITED) + play.tick()) == [("w000", 2)]
+    play.key_refused("w001")
+    commands = play.handed_back("w001", "s1-t00")
+    # Then the first key is not given away on the old answer, but on the next one
+    assert only(commands, ev.Release) == [ev.Release(worker_id="w001", reason="auth")]
+    assert only(play.all_sent("w000", 2), ev.Release) == [ev.Release(worker_id="w000", reason="sent")]
+
+
+def test_key_is_not_handed_on_to_a_model_it_serves_already() -> None:
+    """With two slots both models are on it: a slot that came free would stay free."""
+    play = Play(shards=two_models(trials=4), keys=[make_key(slots=2)], policy=Pool(), one_turn=True)
+    play.tick()
+    play.scored("w000", "s0-t00", "s0-t01")
+    assert asked(play.tick()) == []
+    assert only(play.all_sent("w000"), ev.Release) == []
+    assert play.pending("s1") != []
 
 
 def test_trial_that_needs_its_key_again_is_run_again_and_keeps_the_next_one() -> None:

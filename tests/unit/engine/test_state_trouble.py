@@ -8,7 +8,7 @@ from engine_play import Play, ended_trials, only, requeued_trials, shard_changes
 from benchrunner.engine import events as ev
 from benchrunner.engine.books import Rules
 from benchrunner.engine.deadlines import FRUITLESS_LEASES
-from benchrunner.engine.replies import UNREACHABLE_AFTER
+from benchrunner.engine.replies import SILENT_FOR_S, UNREACHABLE_AFTER
 from benchrunner.records import Outcome, RunStatus
 from benchrunner.testing import StubPolicy, make_key, make_shard
 
@@ -345,6 +345,47 @@ def test_provider_that_answers_in_between_is_kept() -> None:
         play.reply("w000")
         lose(play, "w000", [f"s0-t{number:02d}"])
     # Then nobody is stopped
+    assert only(play.said, ev.StopWorker) == []
+
+
+def test_model_whose_server_is_down_is_given_up_alone() -> None:
+    """A provider that answers 503 for one model serves the others: only the one is left for resume, after a minute."""
+    # Given two models of one provider on two keys, and one of them answered with failures only
+    shards = [
+        make_shard("s0", trials=8, model="down", workers=8),
+        make_shard("s1", trials=2, position=1, model="up", workers=2),
+    ]
+    play = Play(shards=shards, keys=[make_key("key0"), make_key("key1")])
+    play.tick()
+
+    def fail(number: int) -> list[ev.Command]:
+        play.reply("w000", Outcome.TRANSIENT)
+        return lose(play, "w000", [f"s0-t{number:02d}"])
+
+    # When its trials are lost one after another / Then for a minute nobody is given up: it may come back
+    for number in range(2 * UNREACHABLE_AFTER):
+        fail(number)
+    assert only(play.said, ev.StopWorker) == []
+    play.tick(after_s=SILENT_FOR_S)
+    commands = fail(2 * UNREACHABLE_AFTER)
+    # And then that model is, and no other
+    assert [stop.worker_id for stop in only(commands, ev.StopWorker)] == ["w000"]
+    assert shard_changes(commands) == [("s0", "failed")]
+    assert "model down gives no reply" in words(commands)
+    play.scored("w001", "s1-t00", "s1-t01")
+    assert play.state.shards["s1"].status == "done"
+
+
+def test_model_that_replies_now_and_then_is_kept() -> None:
+    """A reply in between ends the count, however long trials have been lost."""
+    play = Play(shards=[make_shard(trials=30, workers=30)])
+    play.tick()
+    for number in range(3 * UNREACHABLE_AFTER):
+        play.tick(after_s=SILENT_FOR_S / 4)
+        play.reply("w000", Outcome.TRANSIENT)
+        lose(play, "w000", [f"s0-t{number:02d}"])
+        if number % 3 == 2:
+            play.reply("w000")
     assert only(play.said, ev.StopWorker) == []
 
 

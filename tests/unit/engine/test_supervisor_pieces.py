@@ -71,11 +71,11 @@ def test_a_call_is_counted_over_its_key_and_over_its_account_and_model() -> None
     assert [domain.name for pair in found.values() for domain in pair if "sk-" in domain.name] == []
 
 
-def test_run_ids_sort_by_time_and_never_meet() -> None:
-    """Two runs of one second are told apart; later ones sort later, as text."""
+def test_run_ids_sort_by_time_and_seldom_meet() -> None:
+    """Two runs of one second are told apart by 16 random bits; later ones sort later, as text."""
     early = [new_run_id("5.2", "2025-08-26T00:00:59.999999Z") for _ in range(50)]
     late = new_run_id("5.1", "2025-08-26T00:01:00.000000Z")
-    assert len(set(early)) == 50
+    assert len(set(early)) >= 46, "more than three pairs of 50 meet once in a hundred million times"
     assert all(run_id < late for run_id in early)
     assert early[0].startswith("20250826T000059-5.2-")
 
