@@ -19,7 +19,12 @@ from benchrunner.cli.options import (
 
 @click.command("resume", short_help="Run the rest of an unfinished run.")
 @run_argument
-@click.option("--tasks", type=click.Path(path_type=Path), metavar="FILE", help="The task file the run began with.")
+@click.option(
+    "--tasks",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The task file the run began with.  [default: the config's, else the one of its name here]",
+)
 @click.option("--force", is_flag=True, help="Go on although config or suite changed since.")
 @wait_option("keys that other runs hold", "until they are free")
 @engine_options("the engine that the run began with")

@@ -28,8 +28,8 @@ def expected_shard_s(
     """Return the seconds that `trials` of the shard's `total` trials take on `keys` keys of `limit_per_s` requests/s.
 
     `call_s`: expected time of one call. `last_reply_s`: how long the key waits for the last replies when the last
-    request has left, and serves nobody else: of two shards with equally many calls the one with the slower model is the
-    longer. No trial takes less than its calls one after the other.
+    request has left (in one-turn suites the run does, the key may serve others): of two shards with equally many calls
+    the one with the slower model is the longer. No trial takes less than its calls one after the other.
     """
     if not trials:
         return 0.0

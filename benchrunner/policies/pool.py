@@ -27,7 +27,7 @@ class Pool:
         those about equally long the phase's own order decides.
 
         A key whose worker runs out of trials goes on with a shard of the same model: its last replies are still out,
-        and until they are in no other model may have it.
+        and no other model has it before the last one is in, or in one-turn suites before the last request has left.
         """
         book = KeyBook(keys)
         grants: list[Grant] = []

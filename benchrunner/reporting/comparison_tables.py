@@ -70,7 +70,7 @@ def _overall_sentences(comparison: Comparison) -> list[str]:
     said.append(f"This is no significant difference in success: {chance}; the limit is {SIGNIFICANT}.")
     if row.low is not None and row.low < 0:
         said.append(f"Nor is it proof of none: a drop of up to {-100 * row.low:.1f} points cannot be ruled out.")
-    if _leaves_out_0(row.low, row.high, digits=3):
+    if _leaves_out_0(row.low, row.high):
         said.append("The interval leaves out 0 all the same: it is an estimate by resampling; the exact p decides.")
     return said
 
@@ -99,14 +99,14 @@ def _score_sentences(row: ComparedRow) -> list[str]:
     means = f"{row.score_a:.3f} in A and {row.score_b:.3f} in B"
     what = "The mean score, how well trials went and not how many succeeded,"
     said = [f"{what} is {means}: {row.score_difference:+.3f}{interval}."]
-    if not row.significant and _leaves_out_0(row.score_low, row.score_high, digits=3):
+    if not row.significant and _leaves_out_0(row.score_low, row.score_high):
         said.append("Its interval leaves out 0: scores seem to have moved; overall success did not beyond chance.")
     return [*said, "Scores are not tested: drop, gain and the exit code follow from success alone."]
 
 
-def _leaves_out_0(low: float | None, high: float | None, *, digits: int) -> bool:
+def _leaves_out_0(low: float | None, high: float | None) -> bool:
     """Return whether an interval does, as it is shown: one that begins with +0.000 is not said to."""
-    return low is not None and high is not None and (round(low, digits) > 0 or round(high, digits) < 0)
+    return low is not None and high is not None and (round(low, 3) > 0 or round(high, 3) < 0)
 
 
 def _header(comparison: Comparison) -> Text:
