@@ -90,8 +90,8 @@ def generate(
 
     \b
     Examples: a single file, then a directory that words each difficulty of phase 5.2
-      benchrunner tasks generate --difficulty easy -o easy.json
-      benchrunner phase 5.1 --tasks easy.json --instances 1
+      benchrunner tasks generate --difficulty easy -o single.json
+      benchrunner phase 5.1 --tasks single.json --instances 1
       mkdir library
       benchrunner tasks generate --difficulty very_easy -o library/tasks_very_easy.json
       benchrunner tasks generate --difficulty medium -o library/tasks_medium.json
@@ -139,8 +139,8 @@ def show_task(
     \b
     Examples:
       benchrunner tasks show task_319516a8 --phase 5.2 --difficulty medium --plan
-      benchrunner tasks generate --difficulty easy -o easy.json
-      benchrunner tasks show task_98264a23 --tasks easy.json --prompt optimal
+      benchrunner tasks generate --difficulty easy -o shown.json
+      benchrunner tasks show task_98264a23 --tasks shown.json --prompt optimal
     """
     from benchrunner.cli import task_files
 
