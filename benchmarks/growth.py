@@ -93,7 +93,7 @@ def play(trials: int) -> float:
                     for trial_id in command.trial_ids:
                         worker = command.worker_id
                         todo.append(ev.CallLeaves(worker_id=worker, wait_window_s=0.1))
-                        todo.append(ev.CallFinished(worker_id=worker, outcome=Outcome.OK, latency_s=0.1))
+                        todo.append(ev.CallFinished(worker_id=worker, outcome=Outcome.OK, latency_s=0.1, answered=True))
                         todo.append(
                             ev.TrialFinished(
                                 worker_id=worker, trial_id=trial_id, status=TrialStatus.SCORED, score=RIGHT,

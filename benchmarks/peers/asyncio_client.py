@@ -14,8 +14,8 @@ import os
 import sys
 from pathlib import Path
 
-import httpx  # type: ignore[import-not-found]
-from aiolimiter import AsyncLimiter  # type: ignore[import-not-found]
+import httpx
+from aiolimiter import AsyncLimiter
 
 RETRIES = 5
 DIFFICULTIES = 2

@@ -13,11 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from inspect_ai import Task, eval  # type: ignore[import-not-found]
-from inspect_ai.dataset import Sample  # type: ignore[import-not-found]
-from inspect_ai.model import get_model  # type: ignore[import-not-found]
-from inspect_ai.scorer import match  # type: ignore[import-not-found]
-from inspect_ai.solver import generate  # type: ignore[import-not-found]
+from inspect_ai import Task, eval
+from inspect_ai.dataset import Sample
+from inspect_ai.model import get_model
+from inspect_ai.scorer import match
+from inspect_ai.solver import generate
 
 DIFFICULTIES = ("very_easy", "medium")
 STATIC_KEYS = (0, 1, 2, 0, 1)

@@ -14,7 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import openai  # type: ignore[import-not-found]
+import openai
 
 DIFFICULTIES = 2
 THREADS_PER_SHARD = 3
