@@ -221,12 +221,14 @@ class BlockGate:
     def _draw(self, tokens: int, lead_s: float, stopped: Callable[[float], bool]) -> _Slot:
         waiter = _Waiter(tokens, lead_s)
         with self._lock:
-            if self._broken is not None:
-                if stopped(0.0):
-                    raise HandBack
-                raise self._broken
-            self._line.append(waiter)
-            self._lock.notify_all()
+            broken = self._broken
+            if broken is None:
+                self._line.append(waiter)
+                self._lock.notify_all()
+        if broken is not None:
+            if stopped(NAP_S):
+                raise HandBack
+            raise broken
         while not waiter.served.wait(NAP_S):
             if stopped(0.0):
                 with self._lock:
@@ -237,8 +239,8 @@ class BlockGate:
                         self._note(Report(news=News.BACK, permit=waiter.slot.permit))
                 raise HandBack
         if waiter.fault is not None:
-            if stopped(0.0):
-                raise HandBack  # told to end, so its lease may have gone before it heard of that
+            if stopped(NAP_S):
+                raise HandBack  # told to end: its lease may be gone before it hears of that
             raise waiter.fault
         assert waiter.slot is not None
         return waiter.slot

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from enum import Enum
 
 from benchrunner.records import Outcome, Shard
@@ -22,11 +23,24 @@ for it ("503") and serve its other models; a shorter outage is what second chanc
 UNREACHABLE_CAUSES = frozenset({"connection", "api_timeout"})
 
 
+SILENT_MODELS = 2
+"""Models given up one after another, with no reply of any in between, after which their provider is."""
+
+
 class GivenUp(Enum):
     """What does not reply any more."""
 
     PROVIDER = "provider"
     MODEL = "model"
+
+
+@dataclass(slots=True)
+class _Silence:
+    """A model's trials lost in a row."""
+
+    since_s: float
+    last_s: float = 0.0
+    trials: int = 0
 
 
 class Replies:
@@ -36,7 +50,8 @@ class Replies:
         """Begin with everybody replying. `stall_s`: how long a model may get nothing but refusals."""
         self._stall_s = stall_s
         self._lost: dict[str, int] = {}  # provider -> trials lost to the connection since its last answer
-        self._silent: dict[str, tuple[int, float]] = {}  # model -> trials so lost since its last reply, the first when
+        self._silent: dict[str, _Silence] = {}  # by model, since its last reply
+        self._given_up_at: dict[str, int] = {}  # provider -> models given up since its last reply
         self._unreachable: set[str] = set()
         self._refused_since_s: dict[str, float] = {}  # model -> its first refusal since its last good reply
 
@@ -53,6 +68,7 @@ class Replies:
             self._refused_since_s.setdefault(shard.model, now_s)
         if outcome is not Outcome.TRANSIENT:  # a refusal is a reply too
             self._silent.pop(shard.model, None)
+            self._given_up_at[shard.provider] = 0
         if answered or outcome is not Outcome.TRANSIENT:
             self._lost[shard.provider] = 0
 
@@ -62,15 +78,21 @@ class Replies:
         if cause not in UNREACHABLE_CAUSES or provider in self._unreachable:
             return None
         self._lost[provider] = self._lost.get(provider, 0) + 1
-        trials, since_s = self._silent.get(model, (0, now_s))
-        self._silent[model] = trials + 1, since_s
+        silence = self._silent.get(model)
+        if silence is None or now_s - silence.last_s >= SILENT_FOR_S:  # nothing was asked meanwhile: it tells nothing
+            silence = self._silent[model] = _Silence(since_s=now_s)
+        silence.trials, silence.last_s = silence.trials + 1, now_s
         if self._lost[provider] >= UNREACHABLE_AFTER:
             self._unreachable.add(provider)
             return GivenUp.PROVIDER
-        if trials + 1 >= UNREACHABLE_AFTER and now_s - since_s >= SILENT_FOR_S:
-            del self._silent[model]
+        if silence.trials < UNREACHABLE_AFTER or now_s - silence.since_s < SILENT_FOR_S:
+            return None
+        del self._silent[model]
+        models = self._given_up_at[provider] = self._given_up_at.get(provider, 0) + 1
+        if models < SILENT_MODELS:
             return GivenUp.MODEL
-        return None
+        self._unreachable.add(provider)
+        return GivenUp.PROVIDER
 
     def take_refused(self, now_s: float) -> list[tuple[str, float]]:
         """Return the models that got nothing but refusals for too long, each with how long; they start afresh."""

@@ -206,7 +206,7 @@ class RunState:
             for other in self.workers.values():
                 if self.shards[other.shard_id].shard.provider == provider:
                     self._tell_to_stop(other, "unreachable", out)
-        elif given_up is GivenUp.MODEL:
+        elif given_up is GivenUp.MODEL and not self._stop:
             out.append(notices.model_silent(model, why))
             self._leave_model(model, "unreachable", at, out)
 

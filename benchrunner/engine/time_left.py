@@ -57,6 +57,7 @@ class TimeLeft:
             for model in {shard.model for shard in world.shards}
         }
         self._heard: dict[str, tuple[float, int]] = dict.fromkeys(self._call_s, (0.0, 0))  # model -> seconds, calls
+        self._sent_since_s: dict[str, float] = {}  # worker -> since when it only waits for replies
         self._capped_s: dict[str, float] = {}  # a domain's label -> since when it has a cap
         self._answered_s: dict[str, deque[float]] = {}  # a domain's label -> when its calls of late were answered
         self._left_s: float | None = None
@@ -83,7 +84,7 @@ class TimeLeft:
         `uses`: the run's domains as they stand, by label. Seldom costs more than a look at the clock.
         """
         self._note_caps(uses, now_s)
-        sent = self._sent_out(state)
+        sent = self._sent_out(state, now_s)
         left = [
             one
             for one in state.shards.values()
@@ -99,21 +100,24 @@ class TimeLeft:
             served = {key.provider for key in keys}
             known = all(one.shard.provider in served for one in left)
             play_s = self._play(state, left, keys, self._with_real_caps(uses, now_s), now_s) if left and known else 0.0
-            self._left_s = max(play_s, self._replies_s(state, sent)) if known else None
+            self._left_s = max(play_s, self._replies_s(state, now_s)) if known else None
             self._played_s, self._played_with = now_s, names
         return None if self._left_s is None else max(0.0, self._left_s - (now_s - self._played_s))
 
-    @staticmethod
-    def _sent_out(state: RunState) -> Counter[str]:
+    def _sent_out(self, state: RunState, now_s: float) -> Counter[str]:
         """Return, by shard, how many trials only wait for a reply: their worker has given its key back."""
-        return Counter(
-            shard_id for worker in state.workers.values() if worker.released for shard_id in worker.running.values()
-        )
+        waiting = [worker for worker in state.workers.values() if worker.released and worker.running]
+        since_s = self._sent_since_s
+        self._sent_since_s = {worker.worker_id: since_s.get(worker.worker_id, now_s) for worker in waiting}
+        return Counter(shard_id for worker in waiting for shard_id in worker.running.values())
 
-    def _replies_s(self, state: RunState, shard_ids: Iterable[str]) -> float:
-        """Return how long the last of such replies may take, since nobody knows when each was asked for."""
-        models = {state.shards[shard_id].shard.model for shard_id in shard_ids}
-        return max((SLOWEST * self._call_s[model] * self._slower(model) for model in models), default=0.0)
+    def _replies_s(self, state: RunState, now_s: float) -> float:
+        """Return how long the slowest of such replies may still take."""
+        left_s = [0.0]
+        for worker_id, since_s in self._sent_since_s.items():
+            model = state.shards[state.workers[worker_id].shard_id].shard.model
+            left_s.append(since_s + SLOWEST * self._call_s[model] * self._slower(model) - now_s)
+        return max(left_s)
 
     def _note_caps(self, uses: Mapping[str, DomainUse], now_s: float) -> None:
         for label, use in uses.items():

@@ -366,8 +366,10 @@ def test_model_whose_server_is_down_is_given_up_alone() -> None:
     for number in range(2 * UNREACHABLE_AFTER):
         fail(number)
     assert only(play.said, ev.StopWorker) == []
-    play.tick(after_s=SILENT_FOR_S)
-    commands = fail(2 * UNREACHABLE_AFTER)
+    play.tick(after_s=0.6 * SILENT_FOR_S)
+    assert only(fail(2 * UNREACHABLE_AFTER), ev.StopWorker) == []
+    play.tick(after_s=0.6 * SILENT_FOR_S)
+    commands = fail(2 * UNREACHABLE_AFTER + 1)
     # And then that model is, and no other
     assert [stop.worker_id for stop in only(commands, ev.StopWorker)] == ["w000"]
     assert shard_changes(commands) == [("s0", "failed")]
@@ -742,3 +744,47 @@ def test_a_run_waits_for_keys_held_elsewhere_as_long_as_it_was_told() -> None:
     commands = play.feed(ev.LeaseDenied(worker_id="w003", by="run r0 (process 7)"))
     end = ev.End(status=RunStatus.INCOMPLETE, no_usable_key=False, held_elsewhere=True)
     assert [end] == only(commands, ev.End)
+
+
+def test_two_models_that_are_only_answered_with_failures_are_their_provider() -> None:
+    """Something that speaks HTTP stands before a service that is down: not every model burns its own minute."""
+    # Given three models of one provider, each on a key of its own
+    shards = [make_shard(f"s{n}", trials=9, position=n, model=f"m{n}", workers=9) for n in range(3)]
+    play = Play(shards=shards, keys=[make_key(f"key{n}") for n in range(3)])
+    play.tick()
+
+    def silence(number: int) -> list[ev.Command]:
+        said: list[ev.Command] = []
+        for trial in range(UNREACHABLE_AFTER):
+            play.tick(after_s=0.9 * SILENT_FOR_S if trial else 0.0)
+            play.reply(f"w{number:03d}", Outcome.TRANSIENT)
+            said += lose(play, f"w{number:03d}", [f"s{number}-t{trial:02d}"])
+        return said
+
+    # When two of them are lost for a minute / Then the first is given up alone, with the second all that is left
+    assert [stop.worker_id for stop in only(silence(0), ev.StopWorker)] == ["w000"]
+    stopped = only(silence(1), ev.StopWorker)
+    assert sorted(stop.worker_id for stop in stopped) == ["w001", "w002"]
+
+
+def test_losses_long_apart_are_no_silence() -> None:
+    """What was not asked in between tells nothing: its shard may have waited for a key."""
+    play = Play(shards=[make_shard(trials=9, workers=9)])
+    play.tick()
+    for trial in range(2 * UNREACHABLE_AFTER):
+        play.tick(after_s=2 * SILENT_FOR_S)
+        play.reply("w000", Outcome.TRANSIENT)
+        lose(play, "w000", [f"s0-t{trial:02d}"])
+    assert only(play.said, ev.StopWorker) == []
+
+
+def test_model_is_not_given_up_in_a_run_that_stops() -> None:
+    """What is left of it waits for resume like everything else."""
+    play = Play(shards=[make_shard(trials=9, workers=9)])
+    play.tick()
+    play.stop()
+    for trial in range(2 * UNREACHABLE_AFTER):
+        play.tick(after_s=0.4 * SILENT_FOR_S)
+        play.reply("w000", Outcome.TRANSIENT)
+        lose(play, "w000", [f"s0-t{trial:02d}"])
+    assert ("s0", "failed") not in shard_changes(play.said)
