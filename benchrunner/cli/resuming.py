@@ -78,8 +78,9 @@ def _as_it_was(config: Config, record: RunRecord, db: Path, tasks: Path | None, 
     stored = orjson.loads(record.config)
     run, (wished,) = stored["run"], stored["phases"]
     tasks = tasks or config.run.tasks
-    if run["tasks"] and tasks is None and not force and Path(run["tasks"]).exists():
-        tasks = Path(run["tasks"])  # whether it is still the same file is seen below, by the suite's version
+    if run["tasks"] and tasks is None and (here := Path(run["tasks"])).exists():
+        # Only its name is stored; that it is the same file is seen by the suite's version.
+        tasks = here if load_suite(run["suite"], here).version == run["suite_version"] else None
     if run["tasks"] and tasks is None:
         raise UsageError(f"run {record.run_id} draws from the task file {run['tasks']}; say where it is: --tasks FILE")
     config = replace(

@@ -7,7 +7,7 @@
                                          ok: reply ◄── classify ◄── send ◄──────┘
                                          anything else: the one action of its class (docs/concepts.md)
 
-Runs in the worker's dialogue threads; each thread has its own provider connection. Knows nothing of trials' content.
+Runs in the worker's dialogue threads; each call is lent a connection of its own. Knows nothing of trials' content.
 """
 
 from __future__ import annotations

@@ -22,10 +22,12 @@ class HandingOn:
         self._shards, self._keys, self._workers = shards, keys, workers
         self._came_back: set[str] = set()  # trials that needed their key again after it was handed on
 
-    def note_handed_back(self, worker: WorkerState, trial_id: str) -> None:
-        """Remember a trial that its worker gave back, if that was since its key had been handed on."""
-        if worker.stopping == SENT:
-            self._came_back.add(trial_id)
+    def note_handed_back(self, worker: WorkerState, trial_id: str) -> bool:
+        """Remember a trial that came back because its worker's key had been handed on; return whether it did."""
+        if worker.stopping != SENT:
+            return False
+        self._came_back.add(trial_id)
+        return True
 
     def only_runs_out(self, worker: WorkerState) -> bool:
         """Return whether the worker, on a key that serves a bounded number of models, has trials but gets no more."""

@@ -2,6 +2,7 @@
 
     provider: trials lost to the connection, one after another, and no answer in between  -> unreachable
     model:    trials lost for a minute, and no reply in between: its own server is down  -> silent
+    provider: two of its models silent one after another, and no reply in between        -> unreachable
     model:    refusals for `stall_s`, and no good reply in between                       -> refused
 """
 
@@ -51,7 +52,7 @@ class Replies:
         self._stall_s = stall_s
         self._lost: dict[str, int] = {}  # provider -> trials lost to the connection since its last answer
         self._silent: dict[str, _Silence] = {}  # by model, since its last reply
-        self._given_up_at: dict[str, int] = {}  # provider -> models given up since its last reply
+        self._silent_models: dict[str, int] = {}  # provider -> models given up since its last reply
         self._unreachable: set[str] = set()
         self._refused_since_s: dict[str, float] = {}  # model -> its first refusal since its last good reply
 
@@ -68,7 +69,7 @@ class Replies:
             self._refused_since_s.setdefault(shard.model, now_s)
         if outcome is not Outcome.TRANSIENT:  # a refusal is a reply too
             self._silent.pop(shard.model, None)
-            self._given_up_at[shard.provider] = 0
+            self._silent_models[shard.provider] = 0
         if answered or outcome is not Outcome.TRANSIENT:
             self._lost[shard.provider] = 0
 
@@ -88,7 +89,7 @@ class Replies:
         if silence.trials < UNREACHABLE_AFTER or now_s - silence.since_s < SILENT_FOR_S:
             return None
         del self._silent[model]
-        models = self._given_up_at[provider] = self._given_up_at.get(provider, 0) + 1
+        models = self._silent_models[provider] = self._silent_models.get(provider, 0) + 1
         if models < SILENT_MODELS:
             return GivenUp.MODEL
         self._unreachable.add(provider)

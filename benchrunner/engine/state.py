@@ -213,9 +213,9 @@ class RunState:
     def _on_handed_back(self, event: ev.TrialHandedBack, out: list[ev.Command]) -> None:
         worker = self._worker(event)
         if event.trial_id in worker.running:
-            self._handing_on.note_handed_back(worker, event.trial_id)
-            # A call that failed after its key was handed on: what made it fail may have passed by the queue's end.
-            self._requeue(worker, event.trial_id, out, last=worker.stopping == SENT)
+            lacks_key = self._handing_on.note_handed_back(worker, event.trial_id)
+            # Its call failed after the key was handed on: what made it fail may have passed by the queue's end.
+            self._requeue(worker, event.trial_id, out, last=lacks_key)
 
     def _on_all_sent(self, event: ev.AllSent) -> None:
         worker = self._worker(event)

@@ -305,10 +305,11 @@ def test_resume_finds_the_task_file_where_it_was(workspace: Workspace) -> None:
     assert resumed.code == 1, resumed.err
     assert "resuming" in resumed.err
     assert workspace.count("select count(*) from calls") > workspace.count("select count(*) from trials")
-    # And where the file is gone it asks for it, and one that changed is not taken for it
+    # And one that changed is not taken for it, with or without --force; nor is there one when it is gone
     (workspace.path / "q.jsonl").write_text('{"id": "q1", "prompt": "What is 17 + 26?", "expected": 43}\n')
-    changed = workspace.run("resume")
-    assert (changed.code, "--force" in changed.err) == (2, True)
+    for words in (("resume",), ("resume", "--force")):
+        changed = workspace.run(*words)
+        assert (changed.code, "--tasks FILE" in changed.err) == (2, True)
     (workspace.path / "q.jsonl").unlink()
     gone = workspace.run("resume")
     assert (gone.code, "--tasks FILE" in gone.err) == (2, True)
